@@ -1,0 +1,1 @@
+"""The verbs; the only place that joins data, models, tasks and training."""

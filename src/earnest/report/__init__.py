@@ -1,0 +1,1 @@
+"""Evaluation and audit, drawn as one page."""

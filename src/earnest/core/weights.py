@@ -267,7 +267,8 @@ def _download(weights: Weights, source: Hub, *, offline: bool, announce: Callabl
     repository, file, revision, cache = source.repository, source.file, source.revision, _hub_cache()
     try:
         facts = huggingface_hub.hf_hub_download(repository, file, revision=revision, cache_dir=cache, dry_run=True)
-        announce(f"fetching {weights.name} from the Hugging Face hub: {facts.file_size / 1e6:.1f} MB")
+        size = "size not stated" if facts.file_size is None else f"{facts.file_size / 1e6:.1f} MB"
+        announce(f"fetching {weights.name} from the Hugging Face hub: {size}")
         return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision, cache_dir=cache))
     except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
         raise OptionError(

@@ -1,0 +1,165 @@
+"""Everything a run left behind, read once: what the page and the card are drawn from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from earnest.core.run import Run
+from earnest.report import wording
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two classes that are taken for each other."""
+
+    truth: str
+    prediction: str
+    count: int
+    share: float
+    """Of the rows whose truth it is."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A run's files as plain values; None where one does not exist yet."""
+
+    path: str
+    """The run folder, as a command run from here would name it."""
+    name: str
+    """The run folder's own name."""
+    facts: Json
+    evaluation: Json | None
+    audit: Json | None
+    recipe: str
+    epochs: tuple[Json, ...]
+    """One event an epoch; of an epoch that a resume repeated, the last."""
+    steps: tuple[Json, ...]
+    skipped: tuple[Json, ...]
+    events: Counter[str]
+    """How often each event was logged."""
+
+    @classmethod
+    def of(cls, run: Run) -> Evidence:
+        """Read the folder.
+
+        Raises:
+            RunError: one of its JSON files is damaged.
+        """
+        events = list(run.events())
+        recipe = run.path / "recipe.toml"
+        return cls(
+            path=_short(run.path),
+            name=run.path.name,
+            facts=run.facts(),
+            evaluation=run.read("evaluation.json"),
+            audit=run.read("audit.json"),
+            recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.exists() else "",
+            epochs=_last_of_each(event for event in events if event["event"] == "epoch"),
+            steps=_last_of_each(event for event in events if event["event"] == "step"),
+            skipped=tuple(event for event in events if event["event"] == "skipped"),
+            events=Counter(event["event"] for event in events),
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.facts.get("status") == "finished"
+
+    @property
+    def part(self) -> str:
+        """The part whose scores speak for the model: "test", or "validation" where no test part was set aside."""
+        return "test" if self.evaluation and self.evaluation.get("test") else "validation"
+
+    @property
+    def verdict(self) -> str:
+        """One sentence: how good the model is, or why that cannot be said yet."""
+        if self.evaluation and self.evaluation.get("verdict"):
+            return str(self.evaluation["verdict"])
+        return {
+            "running": "This run has not finished yet, so there is no verdict.",
+            "stopped": "This run was stopped before it finished, so there is no verdict yet.",
+            "failed": "This run failed before it finished, so there is no verdict.",
+        }.get(str(self.facts.get("status")), "This run has not been evaluated, so there is no verdict.")
+
+    @property
+    def next_step(self) -> str | None:
+        """What to do about a run that did not finish; None when it did."""
+        return {
+            "finished": None,
+            "running": "It is being trained, or was killed: if nothing is at work on it, go on with the command below.",
+            "failed": "The file error.log in the run folder, where there is one, says why; go on with the command below.",
+        }.get(str(self.facts.get("status")), "Everything is saved. Go on where it stopped with the command below.")
+
+    @property
+    def question(self) -> str:
+        """What was asked, in one sentence."""
+        target = (self.evaluation or {}).get("target") or self.facts["request"].get("target")
+        data = Path(str(self.facts["request"].get("data", "the data"))).name
+        labels = (self.evaluation or {}).get("labels") or []
+        if not target:
+            return f"What can be learned from {data}?"
+        if labels:
+            return f"Which of {len(labels)} classes of “{target}” does a row of {data} belong to?"
+        return f"What is the value of “{target}” for a row of {data}?"
+
+    def findings(self, *severities: str) -> list[Json]:
+        """The audit's findings, most severe first, of all severities or some."""
+        found = (self.audit or {}).get("findings") or []
+        return [finding for finding in found if not severities or finding["severity"] in severities]
+
+    def confused_pairs(self, num: int) -> list[Pair]:
+        """The pairs of classes that are mixed up most often, at most `num`."""
+        confusion = (self.evaluation or {}).get("confusion")
+        if not confusion:
+            return []
+        labels, counts = confusion["labels"], confusion["counts"]
+        pairs = [
+            Pair(str(labels[truth]), str(labels[prediction]), count, count / sum(row))
+            for truth, row in enumerate(counts)
+            for prediction, count in enumerate(row)
+            if count and truth != prediction
+        ]
+        return sorted(pairs, key=lambda pair: (-pair.count, -pair.share))[:num]
+
+
+def ranked(baselines: Json, metric: str) -> list[str]:
+    """The names of baselines, the best at `metric` first; those it is not defined for come last."""
+    sign = -1 if wording.metric(metric).higher_is_better else 1
+
+    def key(name: str) -> tuple[bool, float]:
+        value = baselines[name].get(metric, {}).get("value")
+        return value is None, 0.0 if value is None else sign * value
+
+    return sorted(baselines, key=key)
+
+
+def thumbnail(mistake: Json) -> str | None:
+    """A mistake's picture as a data URI; None when there is none or it is anything else than a picture."""
+    image = mistake.get("image")
+    return image if isinstance(image, str) and _DATA_URI.fullmatch(image) else None
+
+
+_DATA_URI = re.compile(r"data:image/(jpeg|png|webp|gif);base64,[A-Za-z0-9+/]+={0,2}")
+
+
+def _last_of_each(events: Iterable[Json]) -> tuple[Json, ...]:
+    """The events in order, the last one logged of each place in training."""
+    places: dict[tuple[Any, ...], Json] = {}
+    for event in events:
+        place = tuple(event.get(key) for key in ("stage", "epoch", "step"))
+        places.pop(place, None)
+        places[place] = event
+    return tuple(places.values())
+
+
+def _short(path: Path) -> str:
+    here = Path.cwd()
+    return os.path.relpath(path, here) if path.is_relative_to(here) else str(path)

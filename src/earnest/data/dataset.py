@@ -29,6 +29,8 @@ class Column:
     reason: str
     """Shown to the user, such as "5 distinct whole numbers from 1 to 5: an ordered scale"."""
     role: Role = "input"
+    written: str = ""
+    """How its numbers or dates are written in the file, see `earnest.data.values`; "" is the plain way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,12 @@ class Images(Protocol):
     def name(self, index: int) -> str:
         """How the user knows this image: its path below the data's root, or its number."""
 
-    def load(self, index: int) -> NDArray[np.uint8]:
+    def load(self, index: int, *, at_least: int | None = None) -> NDArray[np.uint8]:
         """The image as (H, W, C) uint8, C 1 or 3, upright.
+
+        Args:
+            index: which one.
+            at_least: a shorter side that is enough, so that a larger image may come scaled down to no less than this.
 
         Raises:
             DataError: it cannot be read; the message says why, in a few words.

@@ -1,0 +1,228 @@
+"""Tables: CSV, TSV and text files, JSON lines, gzipped or not, and Parquet."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from earnest.core.errors import DataError
+from earnest.data.columns import conform, infer
+from earnest.data.dataset import Column, Dataset, Kind, LeftOut
+from earnest.data.digests import row_digests
+from earnest.data.readers.delimited import MAX_CELL, RawTable, parse_delimited, unique_names
+
+DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".data")
+JSON_LINES = (".jsonl", ".ndjson")
+PARQUET = (".parquet", ".pq")
+EXTENSIONS = (*DELIMITED, *JSON_LINES, *PARQUET)
+"""What `read_table` reads; all but Parquet also with .gz behind."""
+
+MAX_BYTES = 16 << 30
+MAX_RATIO, SUSPICIOUS_BYTES = 200, 1 << 30
+"""A gzip that grows beyond `MAX_BYTES`, or by more than `MAX_RATIO` beyond `SUSPICIOUS_BYTES`, is a bomb."""
+
+_SIGNATURES = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"PK\x03\x04": "a zip archive or an Excel file",
+    b"%PDF": "a PDF",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+    b"PAR1": "a Parquet file",
+    b"\x1f\x8b": "a gzip file",
+    b"SQLite format": "a database",
+    b"\x7fELF": "a program",
+}
+
+
+def read_table(
+    path: Path, *, kinds: Mapping[str, Kind] | None = None, columns: Sequence[Column] | None = None
+) -> Dataset:
+    """The table in a file, its columns' kinds inferred, no roles assigned.
+
+    Rows that cannot be used (ragged lines, bad JSON, images that are not there) are left out and listed.
+
+    Args:
+        path: a file with one of `EXTENSIONS`.
+        kinds: kinds that the user states, by column.
+        columns: of a table that is known already, whose kinds this file is to follow (a test file, rows to predict),
+            instead of inferring them; see `earnest.data.columns.conform`.
+
+    Raises:
+        DataError: the file is missing, empty, broken, or no table; the message says what to do.
+        OptionError: a stated kind does not fit.
+    """
+    raw, fingerprint = _read_raw(path)
+    if raw.frame.width == 0:
+        raise DataError(f"{path} is empty: it holds no line of a table.")
+    if len(raw.frame) == 0:
+        raise DataError(
+            f"{path} holds a header and no rows{_first_trouble(raw.left_out)}; is it the right file, and whole?"
+        )
+    names = [f"{raw.unit} {line}" for line in raw.lines]
+    if columns is None:
+        frame, columns = infer(raw.frame, kinds, names=names, folder=path.parent)
+        notes: tuple[str, ...] = ()
+    else:
+        frame, notes = conform(raw.frame, columns, source=str(path))
+    dataset = Dataset(
+        source=str(path),
+        frame=frame,
+        columns=tuple(columns),
+        rows=np.array(raw.rows, np.int64),
+        names=tuple(names),
+        digests=row_digests(frame, [column for column in columns if column.role == "input"]),
+        fingerprint=fingerprint,
+        left_out=tuple(raw.left_out),
+        notes=(*raw.notes, *notes),
+    )
+    return dataset
+
+
+def _read_raw(path: Path) -> tuple[RawTable, str]:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    zipped = suffixes[-1:] == [".gz"]
+    kind = (suffixes[:-1] if zipped else suffixes)[-1:]
+    if not kind or kind[0] not in EXTENSIONS or (zipped and kind[0] in PARQUET):
+        raise DataError(
+            f"{path} has no extension that says it is a table: earnest reads {', '.join(EXTENSIONS)}, all but Parquet "
+            "also with .gz. From a spreadsheet, save the sheet as CSV."
+        )
+    content = _content(path)
+    if zipped:
+        content = _gunzip(content, path)
+    fingerprint = hashlib.sha256(content).hexdigest()
+    if not content.strip():
+        raise DataError(f"{path} is empty.")
+    if kind[0] in PARQUET:
+        return _parse_parquet(path), fingerprint
+    text, notes = _decode(content, path)
+    raw = _parse_json_lines(text) if kind[0] in JSON_LINES else _parse_delimited(text)
+    raw.notes[:0] = notes
+    return raw, fingerprint
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}; check the path.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _gunzip(content: bytes, path: Path) -> bytes:
+    """The content of a gzip file of one member or several."""
+    parts: list[bytes] = []
+    size, rest = 0, content
+    try:
+        while rest.strip(b"\0"):
+            member = zlib.decompressobj(wbits=31)
+            while not member.eof:
+                part = member.decompress(rest, 1 << 24)
+                rest = member.unconsumed_tail
+                if not part and not rest and not member.eof:
+                    raise DataError(f"{path} is cut off: the gzip ends in the middle. Copy or download it again.")
+                parts.append(part)
+                size += len(part)
+                if size > MAX_BYTES or (size > SUSPICIOUS_BYTES and size > MAX_RATIO * len(content)):
+                    raise DataError(
+                        f"{path} unpacks to more than {size >> 20:,} MiB; unpack it yourself if it is sound."
+                    )
+            rest = member.unused_data
+    except zlib.error as error:
+        raise DataError(f"{path} is no gzip file, or a damaged one ({error}). Copy or download it again.") from error
+    return b"".join(parts)
+
+
+def _decode(content: bytes, path: Path) -> tuple[str, list[str]]:
+    """Text from UTF-8, UTF-16 (with a byte order mark), or else Windows-1252, and what to tell the user."""
+    for signature, what in _SIGNATURES.items():
+        if content.startswith(signature):
+            raise DataError(f"{path} is no text but {what}; give it its right extension, or save the table as CSV.")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return content.decode("utf-16"), ["read as UTF-16"]
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path} is marked as UTF-16 but is not ({error.reason}); save it as UTF-8.") from error
+    if b"\0" in content:
+        line = content[: content.index(b"\0")].count(b"\n") + 1
+        raise DataError(f"{path} is no text: line {line} holds a NUL byte. Save the table as CSV in UTF-8.")
+    try:
+        return content.decode("utf-8-sig"), []
+    except UnicodeDecodeError:
+        control = sum(byte < 9 or 13 < byte < 32 for byte in content[:4096])
+        if control > 0.02 * len(content[:4096]):
+            raise DataError(f"{path} is no text but binary; save the table as CSV in UTF-8.") from None
+        return content.decode("cp1252", errors="replace"), ["not UTF-8: read as Latin-1 (Windows-1252)"]
+
+
+def _parse_delimited(text: str) -> RawTable:
+    before = csv.field_size_limit(MAX_CELL)
+    try:
+        return parse_delimited(text)
+    finally:
+        csv.field_size_limit(before)
+
+
+def _parse_json_lines(text: str) -> RawTable:
+    """One JSON object a line; nested values stay JSON text."""
+    table = RawTable(pl.DataFrame(), [], [])
+    cells: dict[str, list[Any]] = {}
+    number = -1
+    for line_number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        number += 1
+        record, trouble = _json_object(line)
+        if record is None:
+            table.left_out.append(LeftOut(f"line {line_number}", trouble))
+            continue
+        for name, value in record.items():
+            column = cells.setdefault(name, [])
+            column.extend([None] * (len(table.rows) - len(column)))
+            column.append(value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False))
+        table.rows.append(number)
+        table.lines.append(line_number)
+    for column in cells.values():
+        column.extend([None] * (len(table.rows) - len(column)))
+    names = unique_names([name.strip() for name in cells], table.notes)
+    series = [pl.Series(name, column, pl.String) for name, column in zip(names, cells.values(), strict=True)]
+    table.frame = pl.DataFrame(series)
+    return table
+
+
+def _json_object(line: str) -> tuple[dict[str, Any] | None, str]:
+    try:
+        value = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        return None, f"no JSON ({error})"
+    return (value, "") if isinstance(value, dict) else (None, "JSON, but not an object {...}")
+
+
+def _parse_parquet(path: Path) -> RawTable:
+    try:
+        frame = pl.read_parquet(path, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise DataError(
+            f"{path} is no Parquet file, or a damaged one ({reason}). Copy or download it again."
+        ) from error
+    nested = [s.name for s in frame if s.dtype.is_nested() or s.dtype in (pl.Binary, pl.Object)]
+    notes = [f"column {name!r} holds nested values ({frame[name].dtype}) and is not used" for name in nested]
+    numbers = list(range(len(frame)))
+    return RawTable(frame.drop(nested), numbers, numbers, notes=notes, unit="row")
+
+
+def _first_trouble(left_out: Sequence[LeftOut]) -> str:
+    if not left_out:
+        return ""
+    return f" that can be used ({len(left_out)} left out, the first: {left_out[0].where}, {left_out[0].reason})"

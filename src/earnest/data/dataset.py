@@ -47,6 +47,10 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
+    @property
+    def digests(self) -> NDArray[np.uint64]:
+        """Of each image's content: a file's bytes, or pixels."""
+
     def name(self, index: int) -> str:
         """How the user knows this image: its path below the data's root, or its number."""
 

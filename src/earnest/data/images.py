@@ -66,6 +66,11 @@ class ChainedImages:
     def __len__(self) -> int:
         return len(self.places)
 
+    @property
+    def digests(self) -> NDArray[np.uint64]:
+        """See `Images.digests`."""
+        return np.array([self.sources[source].digests[place] for source, place in self.places], dtype=np.uint64)
+
     def name(self, index: int) -> str:
         """As the source says."""
         source, place = self.places[index]
@@ -153,12 +158,11 @@ def decode(
     return decoded
 
 
-def drop_unreadable(dataset: Dataset, decoded: Decoded, column: str) -> Dataset:
-    """`dataset` without the rows whose image in `column` failed, each listed among `left_out`; rows as in `array`."""
+def drop_unreadable(dataset: Dataset, decoded: Decoded) -> Dataset:
+    """`dataset` without the rows whose image failed, each listed among `left_out`; its rows are those of `array`."""
     if not decoded.failed:
         return dataset
-    images = dataset.images[column]
-    bad = tuple(LeftOut(images.name(index), reason) for index, reason in decoded.failed)
+    bad = tuple(LeftOut(dataset.names[index], reason) for index, reason in decoded.failed)
     kept = dataset.take(decoded.kept)
     return replace(kept, left_out=(*dataset.left_out, *bad))
 

@@ -71,8 +71,14 @@ def display(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def arrange(source: str, files: Sequence[str], folders: Sequence[str]) -> Layout:
-    """Classes and parts of `files`; `folders` are all folders there are, so that empty ones can be named.
+def arrange(source: str, files: Sequence[str], folders: Sequence[str], *, min_classes: int = 2) -> Layout:
+    """Classes and parts of `files`.
+
+    Args:
+        source: what to call the data in messages.
+        files: all files there are, as relative paths.
+        folders: all folders there are, so that empty ones can be named.
+        min_classes: 2 for training; a test set may hold one class only.
 
     Raises:
         DataError: there is no image, no folder a class, or one class only; a class is missing from the training part.
@@ -98,7 +104,8 @@ def arrange(source: str, files: Sequence[str], folders: Sequence[str]) -> Layout
         notes.append(f"{loose:,} images outside of the class folders were passed over")
     labels = [label for _, _, label in placed]
     parts = tuple(part for _, part, _ in placed) if parted else None
-    _check_classes(source, labels, parts)
+    if min_classes > 1:
+        _check_classes(source, labels, parts)
     _note_empty(folders, top, parted, placed, notes)
     return Layout(tuple(images[i] for i, _, _ in placed), tuple(labels), parts, tuple(notes))
 

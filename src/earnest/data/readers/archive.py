@@ -43,7 +43,7 @@ class Store:
 
     def __init__(self) -> None:
         folder = cache_folder()
-        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=folder if folder.is_dir() else None)
+        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder) if folder.is_dir() else None)  # noqa: SIM115
         self._lock = threading.Lock()
         self._end = 0
 
@@ -122,14 +122,14 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def read_archive(path: Path) -> Dataset:
-    """The images in an archive of class folders, as `earnest.data.readers.folder.read_folder` reads a folder of them.
+def read_archive(path: Path, *, min_classes: int = 2) -> Dataset:
+    """The images in an archive of class folders; as `earnest.data.readers.folder.read_folder`.
 
     Raises:
-        DataError: the archive is damaged, encrypted or unpacks to far too much, or there are no classes of images in it.
+        DataError: the archive is damaged, encrypted or unpacks to far too much, or holds no folders of images.
     """
     contents = _read(path)
-    layout = arrange(str(path), [*contents.images, *contents.others], contents.folders)
+    layout = arrange(str(path), [*contents.images, *contents.others], contents.folders, min_classes=min_classes)
     found, images = _collect(contents, layout.files)
     dataset = labelled_dataset(str(path), layout, found, images.take)
     return replace(dataset, left_out=(*contents.refused, *dataset.left_out))
@@ -194,20 +194,21 @@ def _zip_members(path: Path, contents: _Contents) -> Iterator[tuple[str, int, by
             link = (info.external_attr >> 28) == 0xA
             if info.flag_bits & 1:
                 raise DataError(f"the archive {path} is encrypted; unpack it with its password first.")
-            if not _wanted(info.filename, info.is_dir(), link, contents):
+            name = info.filename.replace("\\", "/")
+            if not _wanted(name, info.is_dir(), link, contents):
                 continue
             if info.file_size > pixels.MAX_BYTES:
-                yield info.filename, 0, pixels.TOO_LARGE
+                yield name, 0, pixels.TOO_LARGE
                 continue
             try:
-                yield info.filename, info.file_size, archive.read(info)
+                yield name, info.file_size, archive.read(info)
             except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-                yield info.filename, 0, f"damaged in the archive ({error})"
+                yield name, 0, f"damaged in the archive ({error})"
 
 
 def _tar_members(path: Path, contents: _Contents) -> Iterator[tuple[str, int, bytes | str]]:
     """As `_zip_members`."""
-    with tarfile.open(path, "r:*", errorlevel=1) as archive:
+    with tarfile.open(path, "r:*") as archive:
         for info in archive:
             name = info.name.removeprefix("./")
             if not _wanted(name, info.isdir(), not (info.isreg() or info.isdir()), contents):
@@ -227,7 +228,7 @@ def _wanted(name: str, is_folder: bool, is_link: bool, contents: _Contents) -> b
     steps = name.rstrip("/").split("/")
     if any(is_hidden(step) for step in steps if step not in (".", "..")):
         return False
-    if name.startswith("/") or ".." in steps or "\\" in name:
+    if name.startswith("/") or ".." in steps:
         contents.refused.append(LeftOut(display(name), "its path leads out of the archive"))
     elif is_link:
         contents.refused.append(LeftOut(display(name), "a link or a device, which is never followed"))

@@ -61,17 +61,21 @@ class Inspected:
     """Why a file cannot be an image."""
 
 
-def read_folder(path: Path) -> Dataset:
+def read_folder(path: Path, *, min_classes: int = 2) -> Dataset:
     """The images below `path`, with the columns "image" (the relative name) and "label".
 
     Files that cannot be images (empty, or text under an image's name) are left out; whether the others decode is found
     out by `earnest.data.images.decode`.
 
+    Args:
+        path: the folder.
+        min_classes: 2 for training; a test set may hold one class only.
+
     Raises:
-        DataError: the folder is empty, holds one class only, or no image in it can be read.
+        DataError: the folder is empty, holds too few classes, or no image in it can be read.
     """
     files, folders, unreadable = list_files(path)
-    layout = arrange(str(path), files, folders)
+    layout = arrange(str(path), files, folders, min_classes=min_classes)
     inspected = inspect_files(path, layout.files)
     dataset = labelled_dataset(
         str(path), layout, inspected, lambda kept: _file_images(path, layout.files, inspected, kept)
@@ -154,14 +158,10 @@ def labelled_dataset(
     """The data set of a layout's files, without those that have a problem; `images` makes the pixels of those kept.
 
     Raises:
-        DataError: none is left, or one class only.
+        DataError: none is left, or none of a class.
     """
     kept = _readable(source, layout.files, inspected)
     labels = [layout.labels[i] for i in kept]
-    if len(set(labels)) < 2:
-        raise DataError(
-            f"{source}: only images of the class {labels[0]!r} can be read; a classifier needs two classes."
-        )
     dataset = _dataset(source, layout.files, inspected, kept, images(kept), list(layout.notes))
     return replace(
         dataset,

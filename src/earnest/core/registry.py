@@ -23,12 +23,12 @@ class Entry:
 class Registry:
     """The parts of one folder of the house.
 
-        models = Registry("earnest.models", "model")
+    models = Registry("earnest.models", "model")
 
-        @models.register("lenet5", year=1998, ...)
-        def lenet5(spec, num_outputs): ...
+    @models.register("lenet5", year=1998, ...)
+    def lenet5(spec, num_outputs): ...
 
-        models["lenet5"].build(spec, 10)
+    models["lenet5"].build(spec, 10)
     """
 
     def __init__(self, package: str, what: str) -> None:

@@ -7,7 +7,8 @@
     model/            what is shipped
     audit.json  evaluation.json  predictions.parquet  report.html  card.md
 
-Needs nothing but the standard library, so that the folder stands, whole and resumable, before anything slow is imported.
+Needs nothing but the standard library, so that the folder stands, whole and resumable, before anything slow is
+imported.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from earnest.core import atomic
 from earnest.core.errors import OptionError, RunError
@@ -32,8 +33,12 @@ FORMAT = 1
 class Run:
     """One run folder."""
 
+    current: ClassVar[Run | None] = None
+    """The run that this process is at work on, for whoever has to say where things are when it breaks off."""
+
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.opened = time.monotonic()
 
     @classmethod
     def create(cls, path: Path, request: dict[str, Any], *, overwrite: bool = False) -> Run:
@@ -202,7 +207,9 @@ def _clear_the_way(path: Path, overwrite: bool) -> None:
             f"or go on with it: earnest resume {path}"
         )
     if not (path / "run.json").is_file():
-        raise OptionError(f"{path} exists and is not a run folder, so --overwrite leaves it alone; choose another --out.")
+        raise OptionError(
+            f"{path} exists and is not a run folder, so --overwrite leaves it alone; choose another --out."
+        )
     shutil.rmtree(path)
 
 

@@ -1,0 +1,48 @@
+"""Deep learning, in earnest: from data and a question to a model you can trust.
+
+import earnest
+
+run = earnest.fit("photos/", minutes=10)
+run.evaluation["test"]["metrics"]["accuracy"]
+earnest.load("runs/photos").predict("new_photos/")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from earnest.api.estimators import Classifier, Regressor
+    from earnest.api.fit import fit
+    from earnest.api.predict import load, predict
+    from earnest.api.report import report
+    from earnest.api.resume import resume
+    from earnest.api.zoo import zoo
+
+__version__ = "0.1.0"
+
+__all__ = ["Classifier", "Regressor", "fit", "load", "predict", "report", "resume", "zoo"]
+
+_HOMES = {
+    "Classifier": "estimators",
+    "Regressor": "estimators",
+    "fit": "fit",
+    "load": "predict",
+    "predict": "predict",
+    "report": "report",
+    "resume": "resume",
+    "zoo": "zoo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'earnest' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"earnest.api.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,209 @@
+"""The course of a run, from data to report: every step of it, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from earnest import __version__
+from earnest.api import outcome
+from earnest.api.fit_images import fit_images
+from earnest.api.question import NUM_FOLDS, SMALL, Bench, Question
+from earnest.api.report import report
+from earnest.api.request import Request
+from earnest.audit.run import audit
+from earnest.core import interrupts
+from earnest.core.errors import Interrupted, NeedsYes, UsageError
+from earnest.core.progress import Screen, duration
+from earnest.core.run import Run, WallClock
+from earnest.data.columns import target_task
+from earnest.data.dataset import Dataset
+from earnest.data.read import read
+from earnest.data.splits import folds, make_split
+from earnest.evaluation.metrics import find_metric
+from earnest.training import processes
+from earnest.training.plan import choose_device
+
+MOST_LEFT_OUT = 0.05
+"""Above this share of rows left out, a person should look first."""
+
+
+def carry_out(run: Run, *, spent: float = 0.0, quiet: bool = False) -> Run:
+    """Do everything that `run` asks for and has not been done yet.
+
+    Raises:
+        UsageError: the data or the question cannot be used; a run that has trained nothing yet is taken away again.
+        Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
+    """
+    Run.current = run
+    request = Request.of(run.facts()["request"])
+    clock = WallClock(60 * request.minutes if request.minutes else None, spent=spent, started=run.opened)
+    with run.alone(), _ending(run), interrupts.raising(), processes.joined():
+        run.update(status="running")
+        _carry_out(Bench(run, request, clock, Screen(quiet=quiet), choose_device(request.device)))
+        run.update(status="finished", seconds=clock.spent())
+        run.log("finished", seconds=clock.spent())
+    return run
+
+
+@contextlib.contextmanager
+def _ending(run: Run) -> Iterator[None]:
+    """Whatever ends the run is put on record."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        run.update(status="stopped")
+        run.log("stopped", why="interrupted")
+        raise Interrupted("stopped; what was done is saved.") from error
+    except Interrupted:
+        run.update(status="stopped")
+        raise
+    except UsageError as error:
+        if not (run.path / "checkpoints").exists():
+            shutil.rmtree(run.path)
+        else:
+            run.update(status="failed", error=str(error))
+            run.log("failed", why=str(error))
+        raise
+    except BaseException as error:
+        run.update(status="failed", error=f"{type(error).__name__}: {error}")
+        run.log("failed", why=f"{type(error).__name__}: {error}")
+        raise
+
+
+def _carry_out(bench: Bench) -> None:
+    request = bench.request
+    bench.screen.say(f"reading {request.data}")
+    dataset = read(
+        request.data,
+        target=request.target,
+        kinds=request.types,  # type: ignore[arg-type]
+        group=request.group,
+        time=request.time,
+        split=request.split,
+        test=request.test,
+    )
+    _check_left_out(dataset, request)
+    question = ask(dataset, request)
+    split = question.split
+    parts = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
+    bench.run.update(
+        earnest=__version__,
+        data={"fingerprint": dataset.fingerprint, "rows": len(dataset), "split": {"how": split.how, **parts}},
+        versions=_versions(),
+    )
+    _check_same_data(bench.run, dataset)
+    bench.screen.say(f"{len(dataset):,} rows: {split.how}")
+    findings = bench.run.read("audit.json") or audit(dataset, split)
+    bench.run.write("audit.json", findings)
+    bench.run.log("audit", findings=len(findings["findings"]))
+    for finding in findings["findings"][:3]:
+        bench.screen.say(f"found: {finding['title']}")
+    candidates, question = fit_images(bench, question)
+    outcome.settle(bench, question, candidates)
+    report(bench.run.path)
+    bench.screen.say(f"done in {duration(bench.clock.spent())}: {bench.run.path / 'report.html'}")
+
+
+def ask(dataset: Dataset, request: Request) -> Question:
+    """The question that a data set and a request make.
+
+    Raises:
+        UsageError: the target, the split or the metric cannot be what was asked for.
+    """
+    task, _ = target_task(dataset, request.types)  # type: ignore[arg-type]
+    split = make_split(
+        dataset,
+        seed=request.seed,
+        how=request.split,
+        group=request.group,
+        time=request.time,
+        classification=task == "classification",
+    )
+    column = dataset.frame[dataset.target]
+    labels: tuple[str, ...] = ()
+    if task == "classification":
+        text = column.cast(str)
+        labels = tuple(sorted(text.unique().to_list(), key=_numbers_first))
+        codes = {label: code for code, label in enumerate(labels)}
+        truth: Any = np.array([codes[value] for value in text], dtype=np.int64)
+    else:
+        truth = column.cast(float).to_numpy().astype(np.float64)
+    groups = dataset.frame[request.group].cast(str).to_numpy() if request.group else None
+    metric = find_metric(request.metric or ("accuracy" if task == "classification" else "rmse"), task)
+    question = Question(dataset, split, task, labels, truth, metric, groups, ())
+    return replace(question, folds=_folds(question, request))
+
+
+def _folds(question: Question, request: Request) -> tuple[tuple[Any, Any], ...]:
+    """Cross-fitting for few rows, unless the user chose the validation rows."""
+    split, dataset = question.split, question.dataset
+    learned_from = np.sort(np.concatenate([split.train, split.validation]))
+    own = dataset.part is not None and bool((dataset.part == "validation").any())
+    if len(learned_from) >= SMALL or own or request.split == "time" or request.time:
+        return ()
+    return tuple(
+        folds(
+            dataset,
+            learned_from,
+            num_folds=NUM_FOLDS,
+            seed=request.seed,
+            group=request.group,
+            classification=question.task == "classification",
+        )
+    )
+
+
+def _check_left_out(dataset: Dataset, request: Request) -> None:
+    total = len(dataset) + len(dataset.left_out)
+    share = len(dataset.left_out) / max(total, 1)
+    if share > MOST_LEFT_OUT and not request.yes:
+        shown = "; ".join(f"{item.where}: {item.reason}" for item in dataset.left_out[:3])
+        raise NeedsYes(
+            f"{len(dataset.left_out):,} of {total:,} rows or files ({share:.0%}) cannot be used: {shown}"
+            f"{'; ...' if len(dataset.left_out) > 3 else '.'} Mend them, or go on without them with --yes."
+        )
+
+
+def _check_same_data(run: Run, dataset: Dataset) -> None:
+    """A resumed run must find the data that it began with."""
+    path = run.path / "checkpoints" / "data.json"
+    if path.exists():
+        before = run.read("checkpoints/data.json")["fingerprint"]
+        if before != dataset.fingerprint:
+            raise UsageError(
+                f"{dataset.source} has changed since this run began, so the run cannot go on honestly; put the data "
+                "back, or start again with `earnest fit`."
+            )
+    run.write("checkpoints/data.json", {"fingerprint": dataset.fingerprint})
+
+
+def _numbers_first(label: str) -> tuple[int, float, str]:
+    try:
+        return 0, float(label), label
+    except ValueError:
+        return 1, 0.0, label
+
+
+def _versions() -> dict[str, str]:
+    import lightgbm
+    import polars
+    import sklearn
+    import torch
+
+    return {
+        "earnest": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "polars": polars.__version__,
+        "scikit-learn": sklearn.__version__,
+        "lightgbm": lightgbm.__version__,
+        "platform": platform.platform(),
+    }

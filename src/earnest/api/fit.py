@@ -1,0 +1,83 @@
+"""`earnest fit DATA`: look, split, baselines, train, evaluate, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from earnest.api.request import Request, default_folder, located
+from earnest.core.run import Run
+
+
+def fit(
+    data: str | Path,
+    *,
+    target: str | None = None,
+    test: str | Path | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    model: str | None = None,
+    from_scratch: bool = False,
+    metric: str | None = None,
+    types: Mapping[str, str] | None = None,
+    split: str | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    recipe: str | Path | None = None,
+    device: str | None = None,
+    offline: bool = False,
+    yes: bool = False,
+    examples: bool = True,
+    quiet: bool = False,
+) -> Run:
+    """Fit a model to data, honestly, and leave everything about it in a run folder.
+
+    Args:
+        data: a folder of pictures (a folder a class, or train/ [validation/] test/ of such), an archive of one, a
+            table (CSV, TSV, Parquet, JSONL), arrays (npz, npy, IDX), or "digits".
+        target: the column to predict.
+        test: data of its own for the last look; without it, a fifth is set aside.
+        out: the run folder; runs/NAME unless given.
+        minutes: a hard budget for the whole run.
+        types: kinds of columns that are not what they look like, such as {"rating": "category"}.
+        split: "random", "group", "time", or a column that says train, validation or test.
+        recipe: a TOML file of hyperparameters, such as another run's recipe.toml.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        UsageError: the data or the question cannot be used; the message names the culprit and the fix.
+        Interrupted: Ctrl-C or SIGTERM; `earnest.resume` goes on.
+    """
+    request = Request(
+        data=located(data),
+        target=target,
+        test=None if test is None else located(test),
+        seed=seed,
+        minutes=minutes,
+        epochs=epochs,
+        model=model,
+        from_scratch=from_scratch,
+        metric=metric,
+        types=dict(types or {}),
+        split=split,
+        group=group,
+        time=time,
+        recipe=None if recipe is None else str(Path(recipe).absolute()),
+        device=device,
+        offline=offline,
+        yes=yes,
+        examples=examples,
+    )
+    run = Run.create(
+        Path(out) if out is not None else default_folder(request.data), request.facts(), overwrite=overwrite
+    )
+    run.log("started")
+
+    from earnest.api.course import carry_out
+
+    return carry_out(run, quiet=quiet)

@@ -1,0 +1,105 @@
+"""Fits one network inside a run: probes the machine, makes the plan, tells it, trains."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from earnest.api.question import Bench
+from earnest.core.progress import duration
+from earnest.core.recipe import Recipe
+from earnest.core.seeds import derive
+from earnest.core.words import Clock, Source, Task
+from earnest.training import plan as plans
+from earnest.training.session import train_in_run
+from earnest.training.state import Plan, TrainState
+
+PROBING_WORTH = 20.0
+"""Seconds of training below which the plan is not probed, only timed."""
+VALIDATION_COST = 0.35
+"""Seconds to validate an example, as a share of the seconds to train on one."""
+
+
+@dataclass(frozen=True)
+class Within:
+    """A clock that ends `reserve` seconds before another, for what comes after training."""
+
+    clock: Clock
+    reserve: float
+
+    def spent(self) -> float:
+        return self.clock.spent()
+
+    def left(self) -> float:
+        return self.clock.left() - self.reserve
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A network to be fitted and what it is fitted on."""
+
+    name: str
+    """Names its checkpoints and its lines in the log."""
+    build: Callable[[], nn.Module]
+    """Makes the untrained model; called under a seed of its own."""
+    task: Task
+    source: Source
+    validation: Source | None
+    recipe: Recipe
+    epochs: int | None
+    """What the user asked for; None lets the budget decide, up to the recipe's."""
+    seconds: float
+    """To train for, at most; what the budget decides by."""
+    reserve: float
+    """Seconds of the run's budget that are kept for what comes after."""
+
+
+def fit_network(bench: Bench, fit: Fit) -> TrainState:
+    """Train, or go on training, or find that it is done; the state then has the weights to ship."""
+    torch.default_generator.manual_seed(derive(bench.seed, "initial weights", fit.name))
+    model = fit.build()
+    frozen = bench.run.facts().get("plan", {}).get(fit.name)
+    if frozen is None:
+        frozen = _make_plan(bench, fit, model)
+    plan = Plan(**frozen["machine"])
+    plans.use(plan)
+    state = TrainState(model.to(plan.device), fit.task.to(plan.device), seed=derive(bench.seed, fit.name), plan=plan)
+    started = time.monotonic()
+    recipe = fit.recipe.but(epochs=frozen["epochs"])
+    clock = Within(bench.clock, fit.reserve)
+    train_in_run(bench.run, state, fit.source, fit.validation, recipe, name=fit.name, clock=clock, screen=bench.screen)
+    bench.run.log("trained", training=fit.name, step=state.position.step, seconds=time.monotonic() - started)
+    return state
+
+
+def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, object]:
+    """Decide and freeze how and how long to train, and tell the user before it starts."""
+    pace = plans.probe(model, fit.task, fit.source, fit.recipe, device=bench.device, seed=bench.seed)
+    steps = fit.source.num_batches()
+    checked = fit.validation.num_batches() if fit.validation is not None else 0
+    epoch_seconds = pace.seconds_per_step * (steps + VALIDATION_COST * checked)
+    seconds = min(fit.seconds, bench.clock.left() - fit.reserve)
+    affordable = max(1, math.floor(seconds / epoch_seconds))
+    epochs = fit.epochs or min(fit.recipe.epochs, affordable)
+    frozen = {
+        "machine": asdict(pace.plan),
+        "epochs": epochs,
+        "steps": steps * epochs,
+        "batch_size": fit.recipe.batch_size,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "model": fit.recipe.model,
+        "seconds_per_step": pace.seconds_per_step,
+    }
+    plan = bench.run.facts().get("plan", {})
+    bench.run.update(plan={**plan, fit.name: frozen})
+    bench.run.log("plan", training=fit.name, **frozen)
+    bench.screen.say(
+        f"plan for {fit.name}: {epochs} epoch{'s' if epochs > 1 else ''} of {steps} steps, "
+        f"about {duration(epoch_seconds * epochs)} ({pace.plan.precision} on {pace.plan.device})"
+    )
+    return frozen

@@ -1,0 +1,111 @@
+"""The question as training sees it: rows, parts, true answers, and what to select by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earnest.api.parts import Shipped
+from earnest.api.request import Request
+from earnest.core.progress import Screen
+from earnest.core.run import Run, WallClock
+from earnest.data.dataset import Dataset, Split
+from earnest.evaluation.metrics import Metric, TaskName
+
+Rows = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Predict = Callable[[Rows], Floats]
+"""From positions of rows to probabilities (N, C) or values (N,)."""
+
+SMALL = 1000
+"""Below this many rows to learn from, scores are cross-fitted and the shipped model is fitted on all of them."""
+NUM_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, over which rows."""
+
+    dataset: Dataset
+    split: Split
+    task: TaskName
+    labels: tuple[str, ...]
+    """Class names by number; empty for a regression."""
+    truth: NDArray[Any]
+    """(N,) class numbers or values, for every row."""
+    metric: Metric
+    groups: NDArray[np.generic] | None
+    """(N,) what rows belong together, or None."""
+    folds: tuple[tuple[Rows, Rows], ...]
+    """(train, held out) positions for cross-fitting; empty when there are rows enough for a validation part."""
+
+    @property
+    def num_classes(self) -> int | None:
+        """None for a regression."""
+        return len(self.labels) if self.task == "classification" else None
+
+    @property
+    def scored(self) -> Rows:
+        """The rows on which candidates are compared: the validation part, or all that are cross-fitted."""
+        if not self.folds:
+            return self.split.validation
+        return np.sort(np.concatenate([held_out for _, held_out in self.folds]))
+
+    def score(self, predictions: Floats) -> float:
+        """The metric of predictions for the scored rows."""
+        return self.metric(self.truth[self.scored], predictions)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every candidate is fitted with: the run, its clock and its screen."""
+
+    run: Run
+    request: Request
+    clock: WallClock
+    screen: Screen
+    device: str
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self.request.seed
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A fitted model that could be shipped."""
+
+    name: str
+    predictions: Floats
+    """For `Question.scored`, by models that had not seen those rows."""
+    predict: Predict
+    """For any other rows, by the model that would be shipped."""
+    shipped: Shipped
+    seconds: float
+    note: str = ""
+
+
+def cross_fitted(question: Question, fit: Callable[[str, Rows, Rows], Predict]) -> tuple[Floats, Predict]:
+    """Honest predictions for the scored rows, and the model to ship.
+
+    `fit(name, train, validation)` gives a predictor. With rows enough it is called once. With few, it is called for
+    each fold, with no validation rows, then once more on all rows; `name` tells the fits apart.
+    """
+    nobody = np.empty(0, np.int64)
+    if not question.folds:
+        predict = fit("", question.split.train, question.split.validation)
+        return predict(question.split.validation), predict
+    scored = question.scored
+    predictions: Floats | None = None
+    for number, (train, held_out) in enumerate(question.folds):
+        answers = fit(f"fold-{number + 1}", train, nobody)(held_out)
+        if predictions is None:
+            predictions = np.zeros((len(scored), *answers.shape[1:]))
+        predictions[np.searchsorted(scored, held_out)] = answers
+    assert predictions is not None
+    return predictions, fit("", scored, nobody)

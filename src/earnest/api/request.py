@@ -1,0 +1,102 @@
+"""What the user asked for, checked before anything else happens. Needs nothing but the standard library."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from earnest.core.errors import OptionError, nearest
+
+KINDS = ("number", "category", "date", "text", "image", "id", "constant")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The question and the options of `fit`; what run.json keeps and `resume` goes by."""
+
+    data: str
+    """Absolute path of the data, or the name of a data set that comes along ("digits")."""
+    target: str | None = None
+    test: str | None = None
+    seed: int = 0
+    minutes: float | None = None
+    epochs: int | None = None
+    model: str | None = None
+    from_scratch: bool = False
+    metric: str | None = None
+    types: dict[str, str] = field(default_factory=dict)
+    split: str | None = None
+    group: str | None = None
+    time: str | None = None
+    recipe: str | None = None
+    device: str | None = None
+    offline: bool = False
+    yes: bool = False
+    examples: bool = True
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without looking at the data.
+
+        Raises:
+            OptionError: an option makes no sense; it is named.
+        """
+        if self.minutes is not None and not (math.isfinite(self.minutes) and self.minutes > 0):
+            raise OptionError(f"--minutes is {self.minutes:g}; give a number above 0, such as --minutes 10.")
+        if self.epochs is not None and self.epochs < 1:
+            raise OptionError(f"--epochs is {self.epochs}; give a whole number from 1 up.")
+        if not 0 <= self.seed < 2**63:
+            raise OptionError(f"--seed is {self.seed}; give a whole number from 0 to 2^63 - 1.")
+        for column, kind in self.types.items():
+            if kind not in KINDS:
+                raise OptionError(
+                    f"--type {column}={kind}: there is no kind {kind!r}{nearest(kind, KINDS)} Kinds: {', '.join(KINDS)}."
+                )
+        if self.split == "group" and self.group is None:
+            raise OptionError("--split group needs --group COLUMN, the column whose rows stay together.")
+        if self.split == "time" and self.time is None:
+            raise OptionError("--split time needs --time COLUMN, the column by which rows are ordered.")
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Request:
+        """The request that run.json keeps; fields that this version does not know are an error of ours."""
+        return cls(**{name: value for name, value in facts.items() if name != "verb"})
+
+    def facts(self) -> dict[str, Any]:
+        """For run.json."""
+        return {"verb": "fit", **asdict(self)}
+
+
+def located(data: str | Path) -> str:
+    """`data` as run.json keeps it: absolute, unless it is no path but a name such as "digits"."""
+    path = Path(data)
+    return str(data) if not path.exists() and str(data) == path.name and not path.suffix else str(path.absolute())
+
+
+def default_folder(data: str) -> Path:
+    """Where a run goes when nobody says: runs/NAME, or runs/NAME-2 and so on when that is taken."""
+    name = Path(data).name
+    for ending in (
+        ".gz",
+        ".xz",
+        ".bz2",
+        ".zip",
+        ".tar",
+        ".csv",
+        ".tsv",
+        ".txt",
+        ".parquet",
+        ".jsonl",
+        ".npz",
+        ".npy",
+        ".tgz",
+    ):
+        name = name.removesuffix(ending)
+    name = name or "data"
+    path, number = Path("runs") / name, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{name}-{number}"
+    return path

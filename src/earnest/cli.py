@@ -1,0 +1,260 @@
+"""The command line: flags to verbs. Nothing heavy is imported until a verb runs."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from earnest.core.errors import Interrupted, OptionError, UsageError
+
+USED, OURS, STOPPED = 2, 1, 130
+"""Exit codes: the input cannot be used; a fault of ours; Ctrl-C or SIGTERM."""
+
+app = typer.Typer(
+    name="earnest",
+    help="Deep learning, in earnest: give it data and a question, get a model you can trust.\n\n"
+    "Start with `earnest fit digits`, then `earnest fit YOUR_DATA`.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+cache = typer.Typer(help="Decoded images and features, kept for the next run.", no_args_is_help=True)
+app.add_typer(cache, name="cache")
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/photos.")]
+
+
+@app.command()
+def fit(
+    data: Annotated[str, typer.Argument(help="A folder, table, archive or array file; or `digits`.")],
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    test: Annotated[str | None, typer.Option(help="Data for the last look; a fifth is set aside without it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder.  [default: runs/NAME]")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run folder that --out names.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed, the same run.")] = 0,
+    minutes: Annotated[float | None, typer.Option(help="Hard budget for the whole run, report included.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
+    model: Annotated[str | None, typer.Option(help="An architecture of `earnest zoo`.")] = None,
+    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Use no pretrained weights.")] = False,
+    metric: Annotated[str | None, typer.Option(help="What to select by: accuracy, roc_auc, f1_macro, rmse ...")] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option("--type", metavar="COL=KIND", help="Kind of a column: number, category, text ..."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(metavar="random|group|time|COL", help="How rows are set aside.")] = None,
+    group: Annotated[str | None, typer.Option(metavar="COL", help="Rows alike in COL stay on one side.")] = None,
+    time: Annotated[str | None, typer.Option(metavar="COL", help="Train on the past, test on the future.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Hyperparameters, such as another run's recipe.toml.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Go on where a person would be asked.")] = False,
+    no_examples: Annotated[
+        bool, typer.Option("--no-examples", help="Keep rows and pictures out of the report.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Look at the data, train, evaluate, and report.
+
+    **Examples**
+
+    - `earnest fit digits` — the handwritten digits that come along, in a minute or two
+    - `earnest fit photos/` — a folder a class, or train/ and test/ folders of them
+    - `earnest fit adult.csv --target income --minutes 10`
+    - `earnest fit visits.csv --target readmitted --group patient --type ward=category`
+    """
+    from earnest.api.fit import fit as verb
+
+    run = verb(
+        data,
+        target=target,
+        test=test,
+        out=out,
+        overwrite=overwrite,
+        seed=seed,
+        minutes=minutes,
+        epochs=epochs,
+        model=model,
+        from_scratch=from_scratch,
+        metric=metric,
+        types=_pairs(types or []),
+        split=split,
+        group=group,
+        time=time,
+        recipe=recipe,
+        device=device,
+        offline=offline,
+        yes=yes,
+        examples=not no_examples,
+        quiet=quiet,
+    )
+    _show(run, quiet)
+
+
+@app.command()
+def resume(run: RunFolder, quiet: Quiet = False) -> None:
+    """Go on where a run stopped.
+
+    **Example**
+
+    - `earnest resume runs/photos` — after Ctrl-C, a crash or a power cut
+    """
+    from earnest.api.resume import resume as verb
+    from earnest.core.run import Run
+
+    if Run.open(run).facts()["status"] == "finished":
+        typer.echo(f"{run} is finished; its report is {run / 'report.html'}")
+        return
+    _show(verb(run, quiet=quiet), quiet)
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    data: Annotated[str, typer.Argument(help="New data: a folder, a table, or one file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where predictions go, .csv or .parquet; the terminal without it.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that --out names.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Predict for new data, with confidence.
+
+    **Examples**
+
+    - `earnest predict runs/photos new_photos/ --out predictions.csv`
+    - `earnest predict runs/adult people.csv`
+    """
+    from earnest.api.predict import predict as verb
+    from earnest.api.predict import write_predictions
+
+    frame = verb(run, data, quiet=quiet)
+    if out is None:
+        typer.echo(frame.write_csv(), nl=False)
+    else:
+        write_predictions(frame, out, overwrite=overwrite)
+        if not quiet:
+            typer.echo(f"{len(frame)} predictions in {out}", err=True)
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Draw a run's page and model card again, from what its folder holds."""
+    from earnest.api.report import report as verb
+
+    typer.echo(verb(run))
+
+
+@app.command()
+def zoo(name: Annotated[str | None, typer.Argument(help="An architecture, such as resnet50.")] = None) -> None:
+    """List the architectures, or tell about one.
+
+    **Examples**
+
+    - `earnest zoo` — all of them
+    - `earnest zoo resnet50` — paper, year, size, and what was reproduced
+    """
+    from earnest.api.zoo import show
+
+    show(name)
+
+
+@cache.command("info")
+def cache_info() -> None:
+    """Where the cache is and how large."""
+    from earnest.api.cache import info
+
+    typer.echo(info())
+
+
+@cache.command("clear")
+def cache_clear() -> None:
+    """Delete it; later runs make it again."""
+    from earnest.api.cache import clear
+
+    typer.echo(clear())
+
+
+def main() -> None:
+    """Run the command line and end with its exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except UsageError as error:
+        _say(str(error))
+        code = USED
+    except (Interrupted, KeyboardInterrupt) as error:
+        where = f"; go on with: {_how_to_go_on()}" if _how_to_go_on() else ""
+        _say(f"{error or 'stopped.'}".rstrip(".") + where)
+        code = STOPPED
+    except (
+        Exception
+    ) as error:  # the boundary: whatever is left is a fault of ours, and is never dressed up as the user's
+        code = _end_of(error)
+    raise SystemExit(code or 0)
+
+
+def _end_of(error: Exception) -> int:
+    """The exit code for what is no `EarnestError`: Typer's own complaints, or a fault of ours."""
+    if isinstance(error, typer.Exit):
+        return int(error.exit_code)
+    if isinstance(error, typer.Abort):
+        return STOPPED
+    message = getattr(error, "format_message", None)
+    if message is not None:
+        _say(f"{message()} (`earnest {' '.join(sys.argv[1:2])} --help` shows how)")
+        return USED
+    log = _run_folder() / "error.log"
+    with log.open("a", encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    _say(
+        f"a fault of ours, not of your data: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''} "
+        f"(traceback in {log})"
+    )
+    return OURS
+
+
+def _pairs(types: list[str]) -> dict[str, str]:
+    pairs = {}
+    for pair in types:
+        column, equals, kind = pair.rpartition("=")
+        if not equals or not column:
+            raise OptionError(f"--type {pair}: write it as COLUMN=KIND, such as --type rating=category.")
+        pairs[column] = kind
+    return pairs
+
+
+def _show(run: Any, quiet: bool) -> None:
+    if quiet:
+        return
+    from rich.console import Console
+
+    from earnest.report.terminal import summary
+
+    Console().print(summary(run.read("evaluation.json"), run.read("audit.json"), run.path))
+
+
+def _say(message: str) -> None:
+    typer.echo(f"earnest: {message}", err=True)
+
+
+def _run_folder() -> Path:
+    from earnest.core.run import Run
+
+    return Run.current.path if Run.current is not None and Run.current.path.exists() else Path()
+
+
+def _how_to_go_on() -> str:
+    from earnest.core.run import Run
+
+    if Run.current is None or not Run.current.path.exists():
+        return ""
+    return f"earnest resume {Run.current.path}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Every hyperparameter of a run, typed and validated: what `recipe.toml` holds and `fit --recipe` reads."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from earnest.core import atomic
+from earnest.core.errors import OptionError, nearest
+
+
+class Recipe(BaseModel):
+    """How to train: read-only, and the same words in Python, in TOML and in the report."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    model: str = "airnet"
+    """Name of the architecture; `earnest zoo` lists them."""
+    model_options: dict[str, Any] = Field(default_factory=dict)
+    """Keyword arguments for the architecture's builder."""
+
+    epochs: int = Field(10, ge=1)
+    """Passes over the training rows."""
+    batch_size: int = Field(128, ge=1)
+    """Examples that one update sees, over all processes and micro-batches."""
+    accumulate: int = Field(1, ge=1)
+    """Micro-batches that a batch is cut into, to save memory; the update is the same (batch statistics apart)."""
+
+    optimiser: Literal["sgd", "adamw", "muon"] = "adamw"
+    """"sgd" has Nesterov momentum; "muon" moves filters and matrices by Muon and the rest by SGD."""
+    lr: float = Field(1e-3, gt=0)
+    """Peak learning rate."""
+    lr_rest: float | None = Field(None, gt=0)
+    """Peak learning rate of what Muon does not move; `lr` unless given."""
+    layer_decay: float = Field(1.0, gt=0, le=1)
+    """Learning-rate factor from each block of the model to the one below; 1 treats all alike."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum of SGD and Muon, beta 1 of AdamW."""
+    beta2: float = Field(0.999, ge=0, lt=1)
+    """Beta 2 of AdamW."""
+    weight_decay: float = Field(0.0, ge=0)
+    """On matrices and filters only: never on biases, norms or other vectors."""
+
+    schedule: Literal["one-cycle", "cosine", "linear", "constant"] = "one-cycle"
+    """The learning rate's course after warm-up; "one-cycle" also moves the momentum against it."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises to its peak."""
+
+    augment: tuple[str, ...] = ()
+    """Batch augmentations in order, such as ["crop", "flip"]."""
+    mixup: float = Field(0.0, ge=0)
+    """Beta parameter of mixup (Zhang et al. 2017); 0 turns it off."""
+    cutmix: float = Field(0.0, ge=0)
+    """Beta parameter of cutmix (Yun et al. 2019); 0 turns it off."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of the label's weight spread over all classes (Szegedy et al. 2015)."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout before the head, for the architectures that have it."""
+
+    ema: float = Field(0.0, ge=0, lt=1)
+    """Decay of the weights' moving average, which is then what is validated and shipped; 0 turns it off."""
+    clip: float | None = Field(None, gt=0)
+    """Largest norm of the whole gradient."""
+    spike: float = Field(20.0, gt=1)
+    """A step whose gradient norm exceeds this many times the recent median is skipped and reported."""
+    patience: int = Field(0, ge=0)
+    """Epochs without a better validation score after which training stops; 0 never does."""
+    flip_average: bool = False
+    """Predict the mean over each image and its mirror image."""
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The recipe in a TOML file.
+
+        Raises:
+            OptionError: the file is missing, no TOML, or a field is unknown or out of range; it is named.
+        """
+        try:
+            fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise OptionError(f"there is no recipe file {path}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise OptionError(f"the recipe {path} is not TOML: {error}.") from error
+        return cls.checked(fields, where=str(path))
+
+    @classmethod
+    def checked(cls, fields: dict[str, Any], *, where: str) -> Self:
+        """A recipe from plain values; `where` is named when one is wrong.
+
+        Raises:
+            OptionError: a field is unknown or out of range.
+        """
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            hint = nearest(name, cls.model_fields) if first["type"] == "extra_forbidden" else ""
+            raise OptionError(f"{where}: {name}: {first['msg'].lower()}{hint or '.'}") from error
+
+    def but(self, **changes: Any) -> Self:
+        """The same recipe with some fields changed, validated again."""
+        return type(self)(**{**self.model_dump(), **changes})
+
+    def write(self, path: Path) -> None:
+        """The recipe as TOML, atomically; fields that are None are left out."""
+        fields = {name: value for name, value in self.model_dump(mode="json").items() if value is not None}
+        atomic.write_text(path, tomli_w.dumps(fields))

@@ -1,0 +1,113 @@
+"""Which of several classes does an example belong to?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from earnest.core.recipe import Recipe
+from earnest.core.words import Batch, Loss, Source, Stage, Step, Task
+
+Score = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
+"""A metric of (true classes (N,), probabilities (N, C))."""
+
+AUXILIARY_WEIGHT = 0.3
+"""Weight of an auxiliary head's loss (Szegedy et al. 2014, section 5)."""
+
+
+class Classification(Task):
+    """Cross-entropy over classes. Targets are class numbers (B,) or, when mixed, class weights (B, C).
+
+    A model answers with logits (B, C); an ensemble with (B, M, C), whose members each learn by themselves and whose
+    probabilities are averaged; one with auxiliary heads, in training, with a tuple of logits, the main ones first.
+    """
+
+    higher_is_better = True
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        metric: str = "accuracy",
+        score: Score | None = None,
+        higher_is_better: bool = True,
+        label_smoothing: float = 0.0,
+        flip_average: bool = False,
+    ) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.metric = metric
+        self.score = score
+        self.higher_is_better = higher_is_better
+        self.label_smoothing = label_smoothing
+        self.flip_average = flip_average
+
+    def stages(self, model: nn.Module, recipe: Recipe) -> list[Stage]:
+        return [Stage(epochs=recipe.epochs)]
+
+    def loss(self, model: nn.Module, batch: Batch, step: Step) -> Loss:
+        output = model(batch.inputs)
+        heads = output if isinstance(output, tuple) else (output,)
+        total = self._cross_entropy(heads[0], batch.targets)
+        for auxiliary in heads[1:]:
+            total = total + AUXILIARY_WEIGHT * self._cross_entropy(auxiliary, batch.targets)
+        return Loss(total, float(len(batch)))
+
+    def validate(self, model: nn.Module, source: Source, step: Step) -> dict[str, float]:
+        probabilities, truth = self.predict(model, source, step)
+        chosen = probabilities[np.arange(len(truth)), truth]
+        scores = {
+            "accuracy": float((probabilities.argmax(1) == truth).mean()),
+            "log_loss": float(-np.log(np.clip(chosen, 1e-15, 1)).mean()),
+        }
+        if self.score is not None:
+            scores[self.metric] = self.score(truth, probabilities)
+        return scores
+
+    @torch.no_grad()
+    def predict(self, model: nn.Module, source: Source, step: Step) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Probabilities (N, C) and true classes (N,) (empty where the source has no targets), in the source's order."""
+        probabilities, truth = [], []
+        device = next(model.parameters()).device
+        for batch in source.batches(step.at(index=0)):
+            batch = batch.to(device)
+            output = self.probabilities(model, batch)
+            probabilities.append(output.cpu())
+            if batch.targets is not None:
+                truth.append(batch.targets.cpu())
+        return (
+            torch.cat(probabilities).double().numpy() if probabilities else np.empty((0, self.num_classes)),
+            torch.cat(truth).numpy() if truth else np.empty(0, np.int64),
+        )
+
+    def probabilities(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Class probabilities (B, C), float32."""
+        logits = model(batch.inputs).float()
+        if self.flip_average and isinstance(batch.inputs, Tensor):
+            return (_softmax(logits) + _softmax(model(batch.inputs.flip(-1)).float())) / 2
+        return _softmax(logits)
+
+    def decode(self, output: Tensor) -> Any:
+        """The most probable class's number for each example."""
+        return output.argmax(-1)
+
+    def _cross_entropy(self, logits: Tensor, targets: Tensor | None) -> Tensor:
+        """Summed over the batch, averaged over an ensemble's members."""
+        assert targets is not None
+        if logits.ndim == 2:
+            return F.cross_entropy(logits.float(), targets, reduction="sum", label_smoothing=self.label_smoothing)
+        members = logits.shape[1]
+        repeated = targets.repeat_interleave(members, 0)
+        flat = logits.flatten(0, 1).float()
+        return F.cross_entropy(flat, repeated, reduction="sum", label_smoothing=self.label_smoothing) / members
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    probabilities = logits.softmax(-1)
+    return probabilities.mean(1) if probabilities.ndim == 3 else probabilities

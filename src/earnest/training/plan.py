@@ -1,0 +1,117 @@
+"""What to decide on the machine at hand, before the first step: device, precision, layout, threads, and how long."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import os
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from earnest.core.errors import OptionError
+from earnest.core.recipe import Recipe
+from earnest.core.words import Batch, Phase, Source, Step, Task
+from earnest.training import optimisers, update
+from earnest.training.state import Plan, TrainState
+
+PAYS = 0.95
+"""A choice is taken when it needs at most this share of the time."""
+AGREES = 0.02
+"""bfloat16 is taken only when its loss differs by at most this share from float32's."""
+WARM_STEPS, TIMED_STEPS = 1, 3
+CHECKPOINT_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a plan trains here."""
+
+    plan: Plan
+    seconds_per_step: float
+    loss: float
+
+
+def choose_device(wanted: str | None) -> str:
+    """The device to train on: the one asked for, else a GPU where there is one.
+
+    Raises:
+        OptionError: there is no such device here.
+    """
+    if wanted is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        raise OptionError(f"--device {wanted}: there is no such device here; leave it out, or try cpu.") from error
+    return wanted
+
+
+def probe(model: nn.Module, task: Task, source: Source, recipe: Recipe, *, device: str, seed: int) -> Pace:
+    """The fastest way to train `model` here that agrees with float32; trains copies, and leaves `model` as it is.
+
+    Tries the channels-last layout for pictures, bfloat16, and on a CPU one thread for small nets.
+    """
+    batch = next(iter(source.batches(Step(seed=seed))))
+    threads = torch.get_num_threads()
+    best = _pace(Plan(device=device, threads=threads), model, task, batch, recipe, seed)
+    plain_loss = best.loss
+    trials = []
+    if any(x.ndim == 4 for x in ([batch.inputs] if isinstance(batch.inputs, torch.Tensor) else batch.inputs)):
+        trials.append({"channels_last": True})
+    if _may_have_fast_bf16(device):
+        trials.append({"precision": "bf16"})
+    if device == "cpu" and threads > 1:
+        trials.append({"threads": 1})
+    for change in trials:
+        pace = _pace(replace(best.plan, **change), model, task, batch, recipe, seed)  # type: ignore[arg-type]
+        agrees = abs(pace.loss - plain_loss) <= AGREES * max(abs(plain_loss), 1e-6)
+        if agrees and pace.seconds_per_step < PAYS * best.seconds_per_step:
+            best = pace
+    every = max(1, round(CHECKPOINT_SECONDS / max(best.seconds_per_step, 1e-6)))
+    return replace(best, plan=replace(best.plan, checkpoint_every_steps=min(every, 1000)))
+
+
+def use(plan: Plan) -> None:
+    """Set what the plan says for the whole process."""
+    if plan.threads:
+        torch.set_num_threads(plan.threads)
+
+
+def _pace(plan: Plan, model: nn.Module, task: Task, batch: Batch, recipe: Recipe, seed: int) -> Pace:
+    use(plan)
+    state = TrainState(copy.deepcopy(model).to(plan.device), copy.deepcopy(task).to(plan.device), seed=seed, plan=plan)
+    if plan.channels_last:
+        state.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    phase = Phase()
+    state.optimisers = {phase.name: optimisers.build(state.model.named_parameters(), recipe)}
+    state.model.train()
+    batch = update.placed(batch, state)
+    seconds, loss = [], None
+    for number in range(WARM_STEPS + TIMED_STEPS):
+        started = time.perf_counter()
+        for _ in update.take(state, batch, recipe, phase, Step(progress=0.0), lambda: torch.manual_seed(seed) and None):
+            pass
+        if plan.device.startswith("cuda"):
+            torch.cuda.synchronize()
+        loss = state.latest["loss"] if loss is None else loss
+        if number >= WARM_STEPS:
+            seconds.append(time.perf_counter() - started)
+    return Pace(plan, min(seconds), loss if loss is not None else float("nan"))
+
+
+def _may_have_fast_bf16(device: str) -> bool:
+    if device.startswith("cuda"):
+        return torch.cuda.is_bf16_supported()
+    return device == "cpu" and _cpu_has_bf16()
+
+
+def _cpu_has_bf16() -> bool:
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as file:
+            flags = next((line for line in itertools.islice(file, 200) if line.startswith("flags")), "")
+    except OSError:
+        return os.uname().machine == "arm64" if hasattr(os, "uname") else False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from importlib import resources
@@ -35,7 +36,7 @@ def render(evidence: Evidence) -> str:
     environment.globals["wording"] = wording
     environment.filters |= {
         "shell": lambda value: Markup(shlex.quote(value)),
-        "python": lambda value: Markup(repr(value)),
+        "python": lambda value: Markup(json.dumps(value, ensure_ascii=False)),
         "shorten": wording.shorten,
     }
     template = resources.files("earnest.report").joinpath("card.md").read_text(encoding="utf-8")

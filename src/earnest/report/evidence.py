@@ -95,20 +95,18 @@ class Evidence:
         return {
             "finished": None,
             "running": "It is being trained, or was killed: if nothing is at work on it, go on with the command below.",
-            "failed": "The file error.log in the run folder, where there is one, says why; go on with the command below.",
+            "failed": "Its error.log, where there is one, says why. Go on with the command below.",
         }.get(str(self.facts.get("status")), "Everything is saved. Go on where it stopped with the command below.")
 
     @property
     def question(self) -> str:
-        """What was asked, in one sentence."""
+        """What was asked, in a few words."""
         target = (self.evaluation or {}).get("target") or self.facts["request"].get("target")
         data = Path(str(self.facts["request"].get("data", "the data"))).name
         labels = (self.evaluation or {}).get("labels") or []
         if not target:
-            return f"What can be learned from {data}?"
-        if labels:
-            return f"Which of {len(labels)} classes of “{target}” does a row of {data} belong to?"
-        return f"What is the value of “{target}” for a row of {data}?"
+            return f"Learning from {data}"
+        return f"Predicting “{target}” from {data}" + (f", one of {len(labels):,} classes" if labels else "")
 
     def findings(self, *severities: str) -> list[Json]:
         """The audit's findings, most severe first, of all severities or some."""
@@ -130,15 +128,15 @@ class Evidence:
         return sorted(pairs, key=lambda pair: (-pair.count, -pair.share))[:num]
 
 
-def ranked(baselines: Json, metric: str) -> list[str]:
-    """The names of baselines, the best at `metric` first; those it is not defined for come last."""
+def ranked(baselines: Json, metric: str) -> list[tuple[str, Json]]:
+    """Baselines and their scores, the best at `metric` first; those it is not defined for come last."""
     sign = -1 if wording.metric(metric).higher_is_better else 1
 
-    def key(name: str) -> tuple[bool, float]:
-        value = baselines[name].get(metric, {}).get("value")
+    def key(baseline: tuple[str, Json]) -> tuple[bool, float]:
+        value = baseline[1].get(metric, {}).get("value")
         return value is None, 0.0 if value is None else sign * value
 
-    return sorted(baselines, key=key)
+    return sorted(baselines.items(), key=key)
 
 
 def thumbnail(mistake: Json) -> str | None:

@@ -5,9 +5,11 @@ It asks nothing of the network, needs no script, and stays below `MAX_BYTES` wha
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -83,28 +85,42 @@ def write_report(run: Run) -> Path:
 
 def render(evidence: Evidence) -> str:
     """The page as HTML; everything that comes from the user or the data is escaped."""
+    evaluation = evidence.evaluation or {}
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            e=evidence,
+            facts=evidence.facts,
+            evaluation=evaluation,
+            audit=evidence.audit or {},
+            style=Markup(resources.files("earnest.report").joinpath("page.css").read_text(encoding="utf-8")),
+            figures=key_figures(evidence),
+            chart=baseline_chart(evidence),
+            ladder=candidate_chart(evaluation),
+            curves=learning_curves(evidence),
+            confusion=confusion_matrix(evaluation),
+            pairs=evidence.confused_pairs(20),
+            reliability=reliability_diagram(evaluation),
+            residuals=residual_plot(evaluation),
+            mistakes=with_pictures(evaluation.get("mistakes") or []),
+        )
+    )
+
+
+@cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("earnest", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.globals["wording"] = wording
-    environment.filters |= {"shell": shlex.quote, "python": repr, "shorten": wording.shorten}
-    evaluation = evidence.evaluation or {}
-    return environment.get_template("page.html").render(
-        e=evidence,
-        facts=evidence.facts,
-        evaluation=evaluation,
-        audit=evidence.audit or {},
-        style=Markup(resources.files("earnest.report").joinpath("page.css").read_text(encoding="utf-8")),
-        figures=key_figures(evidence),
-        chart=baseline_chart(evidence),
-        ladder=candidate_chart(evaluation),
-        curves=learning_curves(evidence),
-        confusion=confusion_matrix(evaluation),
-        pairs=evidence.confused_pairs(20),
-        reliability=reliability_diagram(evaluation),
-        residuals=residual_plot(evaluation),
-        mistakes=with_pictures(evaluation.get("mistakes") or []),
-    )
+    environment.filters |= {
+        "shell": shlex.quote,
+        "python": partial(json.dumps, ensure_ascii=False),
+        "shorten": wording.shorten,
+        "ranked": ranked,
+    }
+    return environment
 
 
 def key_figures(evidence: Evidence) -> list[Figure]:
@@ -128,12 +144,12 @@ def _score_figures(evidence: Evidence, evaluation: Json) -> list[Figure]:
     metric, scores = evaluation["metric"], evaluation[evidence.part]
     name = wording.metric(metric).title
     ours = scores["metrics"][metric]
-    rows = f"95% interval {wording.bounds(metric, ours)}; {scores['n']:,} {evidence.part} rows"
+    rows = f"{wording.bounds(metric, ours)} (95% interval), on {scores['n']:,} {evidence.part} rows"
     figures = [Figure(f"{name}, {evidence.part}", wording.interval(metric, ours), rows)]
-    best = next(iter(ranked(scores["baselines"], metric)), None)
-    if best is not None and metric in scores["baselines"][best]:
-        theirs = scores["baselines"][best][metric]
-        figures.append(Figure("best baseline", wording.interval(metric, theirs), f"{best}: {wording.bounds(metric, theirs)}"))
+    for best, values in ranked(scores["baselines"], metric)[:1]:
+        theirs = values.get(metric, {"value": None})
+        note = f"{best}: {wording.bounds(metric, theirs)}"
+        figures.append(Figure("best baseline", wording.interval(metric, theirs), note))
     return figures
 
 
@@ -143,7 +159,7 @@ def baseline_chart(evidence: Evidence) -> Chart | None:
         return None
     metric, scores = evidence.evaluation["metric"], evidence.evaluation[evidence.part]
     rows = [("this model", scores["metrics"].get(metric), True, "")]
-    rows += [(name, scores["baselines"][name].get(metric), False, "") for name in ranked(scores["baselines"], metric)]
+    rows += [(name, values.get(metric), False, "") for name, values in ranked(scores["baselines"], metric)]
     return _chart(metric, rows)
 
 
@@ -157,7 +173,11 @@ def candidate_chart(evaluation: Json) -> Chart | None:
 
 
 def _candidate_note(candidate: Json) -> str:
-    words = ("shipped" if candidate["shipped"] else "", wording.duration(candidate["seconds"]), candidate.get("note") or "")
+    words = (
+        "shipped" if candidate["shipped"] else "",
+        wording.duration(candidate["seconds"]),
+        candidate.get("note") or "",
+    )
     return "; ".join(word for word in words if word)
 
 

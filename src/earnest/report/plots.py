@@ -63,7 +63,7 @@ def curves(series: Sequence[Series], *, x_title: str, percent: bool, breaks: Seq
     if percent:
         up = Scale(max(up.low, 0.0), min(up.high, 1.0))
     across = Scale(across.low, across.high) if across.high > across.low else Scale(across.low - 1, across.high + 1)
-    parts = _frame(across, up, percent_up=percent, whole_across=True)
+    parts = _frame(across, up, percent_up=percent, count_across=True)
     for place, name in breaks:
         parts.append(svg.line(across(place), 0, across(place), 100, name="break"))
         parts.append(svg.text(across(place), 0, name, dx=4, dy=10))
@@ -117,7 +117,9 @@ def confusion(labels: Sequence[object], counts: Sequence[Sequence[int]]) -> Mark
         total = sum(row)
         for j, count in enumerate(row):
             share = count / total if total else 0.0
-            parts.append(_cell(margin + CELL * j, y, count, share, right=i == j, hint=_confusion_hint(labels, i, j, count)))
+            parts.append(
+                _cell(margin + CELL * j, y, count, share, right=i == j, hint=_confusion_hint(labels, i, j, count))
+            )
     size = f'viewBox="0 0 {side:.0f} {side:.0f}" style="min-width:{0.66 * side:.0f}px;max-width:{1.2 * side:.0f}px"'
     opening = Markup(f'<svg class="confusion" {size} role="img" aria-label="confusion matrix">')
     return opening + Markup("").join(parts) + Markup("</svg>")
@@ -151,17 +153,18 @@ def _frame(
     *,
     percent_across: bool = False,
     percent_up: bool = False,
-    whole_across: bool = False,
+    count_across: bool = False,
 ) -> list[Markup]:
-    """Grid lines and their numbers."""
+    """Grid lines and their numbers; what is counted across has ticks at whole numbers only."""
     parts = []
     for tick, label in _labels(up, percent=percent_up):
         parts.append(svg.line(0, 100 - up(tick), 100, 100 - up(tick), name="grid"))
         parts.append(svg.text(0, 100 - up(tick), label, dx=-8, dy=4, name="tick end"))
     for tick, label in _labels(across, percent=percent_across):
-        if whole_across and tick != round(tick):
-            continue
-        parts.append(svg.text(across(tick), 100, label, dy=18, name="tick middle"))
+        if not count_across:
+            parts.append(svg.text(across(tick), 100, label, dy=18, name="tick middle"))
+        elif tick == round(tick):
+            parts.append(svg.text(across(tick), 100, f"{tick:,.0f}", dy=18, name="tick middle"))
     return parts
 
 

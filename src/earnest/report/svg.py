@@ -44,9 +44,11 @@ def tick_label(value: float, step: float, *, percent: bool = False) -> str:
     """A tick's value with the decimals that tell it from the next one, `step` away."""
     if percent:
         return f"{tick_label(100 * value, 100 * step)}%"
-    if value and (abs(value) >= 1e6 or abs(value) < 1e-4):
+    if value and (abs(value) >= 1e9 or abs(value) < 1e-4):
         return f"{value:.1e}".replace("-", "−")
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9)) if step > 0 else 0
+    if abs(value) >= 1e6:
+        return f"{value / 1e6:.6g}M".replace("-", "−")
+    decimals = next((d for d in range(6) if abs(step * 10**d - round(step * 10**d)) < 1e-6 * step * 10**d), 6)
     text = f"{value:,.{decimals}f}"
     return text.replace("-", "−") if float(text.replace(",", "")) else text.removeprefix("-")
 
@@ -91,11 +93,13 @@ def cloud(points: Iterable[tuple[float, float]], *, name: str) -> Markup:
 
 def stretched(content: Markup) -> Markup:
     """Content drawn in per cents of both sides, however long these are; its strokes stay in pixels."""
-    frame = Markup('<svg class="stretched" width="100%" height="100%" viewBox="0 0 100 100" preserveAspectRatio="none">')
+    frame = Markup(
+        '<svg class="stretched" width="100%" height="100%" viewBox="0 0 100 100" preserveAspectRatio="none">'
+    )
     return frame + content + Markup("</svg>")
 
 
 def _round_step(step: float) -> float:
-    """The least of 1, 2, 5, 10, ... times a power of ten that is not below `step`."""
+    """The least of 1, 2, 2.5, 5 and 10 times a power of ten that is not below `step`."""
     power = 10.0 ** math.floor(math.log10(step))
-    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= step * (1 - 1e-9))
+    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= step * (1 - 1e-9))

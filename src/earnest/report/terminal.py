@@ -20,13 +20,13 @@ SEVERITY_STYLES = {"high": "bold red", "medium": "yellow", "low": "dim", "info":
 
 def summary(evaluation: Json, audit: Json | None, run_path: Path) -> RenderableType:
     """The verdict, the scores with baselines beside them, what was found in the data, and where the report is."""
-    parts: list[RenderableType] = [Text(str(evaluation["verdict"]), style="bold"), _scores(evaluation)]
+    parts: list[RenderableType] = [Text(wording.shorten(evaluation["verdict"], 600), style="bold"), _scores(evaluation)]
     if evaluation.get("comparison"):
-        parts += [_comparison(evaluation["comparison"]), Text("")]
+        parts.append(_comparison(evaluation["comparison"]))
     if audit is not None:
-        parts += [_findings(audit), Text("")]
+        parts.append(_findings(audit))
     parts.append(Text.assemble("Report: ", (str(run_path / "report.html"), "underline"), overflow="fold"))
-    return Group(*parts)
+    return Group(*(item for part in parts for item in (part, Text(""))))
 
 
 def _scores(evaluation: Json) -> Table:
@@ -37,8 +37,7 @@ def _scores(evaluation: Json) -> Table:
     table.add_column(f"on {scores['n']:,} {part} rows", overflow="fold", max_width=36)
     table.add_column(wording.metric(metric).title, justify="right", no_wrap=True)
     table.add_column("95% interval", justify="right", no_wrap=True)
-    rows = [("this model", scores["metrics"])]
-    rows += [(name, scores["baselines"][name]) for name in ranked(scores["baselines"], metric)]
+    rows = [("this model", scores["metrics"]), *ranked(scores["baselines"], metric)]
     for index, (name, values) in enumerate(rows):
         value = values.get(metric) or {"value": None}
         cells = (wording.shorten(name), wording.interval(metric, value), wording.bounds(metric, value))
@@ -65,7 +64,7 @@ def _findings(audit: Json) -> Text:
     text.append(f"{wording.plural(left_out, 'row or file', 'rows or files')} left out")
     for finding in findings[:NUM_FINDINGS]:
         text.append("\n  ")
-        text.append(finding["severity"], style=SEVERITY_STYLES.get(finding["severity"], ""))
+        text.append(f"{finding['severity']:6}", style=SEVERITY_STYLES.get(finding["severity"], ""))
         text.append(f"  {wording.shorten(finding['title'], 200)}")
     if len(findings) > NUM_FINDINGS:
         text.append(f"\n  and {len(findings) - NUM_FINDINGS} more in the report")

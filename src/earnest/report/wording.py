@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import category
 
 MISSING = "–"
 """Stands where a number is not defined: JSON has no NaN, so the files say null."""
@@ -29,7 +30,9 @@ _KNOWN = (
     Metric("precision", "precision", "share right among the rows answered with this class", percent=True),
     Metric("recall", "recall", "share found among the rows that are of this class", percent=True),
     Metric("f1", "F1", "harmonic mean of precision and recall", percent=True),
-    Metric("log_loss", "log loss", "how surprised the stated probabilities were; lower is better", higher_is_better=False),
+    Metric(
+        "log_loss", "log loss", "how surprised the stated probabilities were; lower is better", higher_is_better=False
+    ),
     Metric("roc_auc", "ROC AUC", "chance that a random positive row is ranked above a random negative one"),
     Metric("rmse", "RMSE", "typical error, large ones weigh more; lower is better", higher_is_better=False),
     Metric("mae", "MAE", "mean absolute error; lower is better", higher_is_better=False),
@@ -99,17 +102,20 @@ def minus(value: float, decimals: int) -> str:
 
 
 def number(value: Any) -> str:
-    """A number in at most four significant digits, anything else as it is."""
+    """A number in at most four significant digits, yes or no, anything else as it is."""
     if value is None:
         return MISSING
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, (int, float)):
         return str(value)
     if isinstance(value, int) or (value == int(value) and abs(value) < 1e15):
         return minus(value, 0)
     magnitude = math.floor(math.log10(abs(value)))
     if magnitude < -4:
         return f"{value:.2e}".replace("-", "−")
-    return minus(value, max(0, 3 - magnitude))
+    text = minus(value, max(0, 3 - magnitude))
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def probability(value: float | None) -> str:
@@ -139,9 +145,14 @@ def plural(count: int, word: str, words: str | None = None) -> str:
     return f"{count:,} {word if count == 1 else words or word + 's'}"
 
 
+def times(count: int) -> str:
+    """ "once", "3 times"."""
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def shorten(text: object, length: int = 60) -> str:
-    """Text cut at `length` characters, on one line."""
-    line = " ".join(str(text).split())
+    """Text cut at `length` characters, on one line; control characters and lone surrogates become spaces."""
+    line = " ".join("".join(" " if category(c) in ("Cc", "Cs") else c for c in str(text)).split())
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 

@@ -117,7 +117,7 @@ def ask(dataset: Dataset, request: Request) -> Question:
     Raises:
         UsageError: the target, the split or the metric cannot be what was asked for.
     """
-    task, _ = target_task(dataset, request.types)  # type: ignore[arg-type]
+    task, _ = target_task(dataset)
     split = make_split(
         dataset,
         seed=request.seed,

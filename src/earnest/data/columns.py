@@ -73,7 +73,8 @@ def infer(
 def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Cast another file's columns to the kinds of a table that is known, and drop the ones it does not have.
 
-    Cells that do not fit their kind count as missing; a set-aside column may be absent.
+    Cells that do not fit their kind count as missing; a set-aside column may be absent. A file without a header, of as
+    many columns, is taken by position.
 
     Returns:
         The frame, in the order of `columns`, and notes for the user.
@@ -81,11 +82,14 @@ def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str) -> t
     Raises:
         DataError: `source` lacks input columns, which are named.
     """
+    notes = []
+    if frame.columns == [f"c{i + 1}" for i in range(len(columns))] != [c.name for c in columns]:
+        frame = frame.rename({old: c.name for old, c in zip(frame.columns, columns, strict=True)})
+        notes.append(f"{source} has no header: its columns are taken in the order of the training table's")
     missing = [c.name for c in columns if c.role in ("input", "target") and c.name not in frame.columns]
     if missing:
         hint = nearest(missing[0], frame.columns)
         raise DataError(f"{source} lacks {_columns(missing)}{hint or '.'} Its columns are: {_list(frame.columns)}.")
-    notes = []
     extra = [name for name in frame.columns if name not in {c.name for c in columns}]
     if extra:
         notes.append(f"{source}: {_columns(extra)} ignored, as the training table does not have it")
@@ -148,10 +152,11 @@ def assign_roles(
     return replace(dataset, digests=row_digests(frame, dataset.inputs()))
 
 
-def target_task(dataset: Dataset) -> Literal["classification", "regression"]:
-    """What the resolved target asks for; the reason is the target column's."""
+def target_task(dataset: Dataset) -> tuple[Literal["classification", "regression"], str]:
+    """What the resolved target asks for, and why."""
     assert dataset.target is not None, "assign_roles comes first"
-    return "classification" if dataset.column(dataset.target).kind == "category" else "regression"
+    column = dataset.column(dataset.target)
+    return "classification" if column.kind == "category" else "regression", column.reason
 
 
 def require_column(name: str, known: Sequence[str], option: str) -> None:

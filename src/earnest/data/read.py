@@ -16,6 +16,7 @@ from earnest.data.dataset import Dataset, Images, Kind
 from earnest.data.image_columns import attach_images, with_content_digests
 from earnest.data.images import ChainedImages
 from earnest.data.layout import suffix
+from earnest.data.matching import match_labels
 from earnest.data.pixels import SUFFIXES, UNREADABLE_SUFFIXES
 from earnest.data.readers import table
 from earnest.data.readers.archive import is_archive, read_archive, read_unlabelled_archive
@@ -142,8 +143,8 @@ def _read_missing(path: Path) -> Dataset:
 def _read_test(path: Path, dataset: Dataset) -> Dataset:
     """The test data, read as the data that it belongs to."""
     if not _is_labelled(dataset) and not path.is_dir() and suffix(path.name) not in _ARRAYS:
-        columns = dataset.columns
-        return attach_images(table.read_table(path, columns=columns), path.parent)
+        test = match_labels(table.read_table(path, columns=dataset.columns), dataset)
+        return attach_images(test, path.parent)
     test = _read(path, {}, min_classes=1)
     if not _is_labelled(dataset) and not test.images:
         frame, notes = conform(test.frame, dataset.columns, source=str(path))

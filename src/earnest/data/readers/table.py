@@ -73,7 +73,7 @@ def read_table(
         notes: tuple[str, ...] = ()
     else:
         frame, notes = conform(raw.frame, columns, source=str(path))
-    dataset = Dataset(
+    return Dataset(
         source=str(path),
         frame=frame,
         columns=tuple(columns),
@@ -84,7 +84,6 @@ def read_table(
         left_out=tuple(raw.left_out),
         notes=(*raw.notes, *notes),
     )
-    return dataset
 
 
 def _read_raw(path: Path) -> tuple[RawTable, str]:

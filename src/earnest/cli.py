@@ -211,10 +211,8 @@ def _end_of(error: Exception) -> int:
     log = _run_folder() / "error.log"
     with log.open("a", encoding="utf-8") as file:
         traceback.print_exception(error, file=file)
-    _say(
-        f"a fault of ours, not of your data: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''} "
-        f"(traceback in {log})"
-    )
+    what = (str(error).splitlines() or [""])[0][:200]
+    _say(f"a fault of ours, not of your data: {type(error).__name__}: {what} (traceback in {log})")
     return OURS
 
 

@@ -50,7 +50,7 @@ def classifier(seed: int = 0, **recipe: object) -> tuple[TrainState, ArrayBatche
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd", "muon"])
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "linear", "constant"])
 def test_a_classifier_learns_what_no_linear_model_can(optimiser: str, schedule: str) -> None:
-    lr = {"adamw": 0.02, "sgd": 0.2, "muon": 0.05}[optimiser]
+    lr = {"adamw": 0.02, "sgd": 0.2, "muon": 0.2}[optimiser]
     state, source, validation, recipe = classifier(optimiser=optimiser, schedule=schedule, lr=lr)
     events = run_to_end(state, source, recipe, validation)
     assert events[-1].kind == "finished"
@@ -80,15 +80,15 @@ class Gan(Task):
         return Loss(total + 0.05 * slope.square().sum(), len(batch))
 
 
+def perceptron(inputs: int, outputs: int) -> nn.Module:
+    hidden = [nn.Linear(inputs, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*hidden, nn.Linear(64, outputs))
+
+
 def test_a_two_phase_gan_learns_a_ring_and_each_phase_moves_only_its_own() -> None:
     torch.manual_seed(0)
     model = nn.Module()
-    model.generator = nn.Sequential(
-        nn.Linear(4, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 2)
-    )
-    model.critic = nn.Sequential(
-        nn.Linear(2, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1)
-    )
+    model.generator, model.critic = perceptron(4, 2), perceptron(2, 1)
     angle = np.random.default_rng(0).uniform(0, 2 * math.pi, 2048)
     ring = np.stack([np.cos(angle), np.sin(angle)], 1).astype(np.float32)
     source = ArrayBatches((ring,), None, np.arange(len(ring)), batch_size=128, shuffle=True)
@@ -336,7 +336,9 @@ def test_a_bad_step_is_skipped_and_told_and_leaves_no_trace() -> None:
 def test_a_spike_is_skipped() -> None:
     state, source, _, recipe = classifier(epochs=1, lr=1e-3, ema=0.0)
     state.model, source.batch_size = nn.Linear(2, 2), 8
-    source.inputs[0][source.order(Step(seed=0))[500]] = 1e6
+    outliers = source.order(Step(seed=0))[[500, 501]]
+    source.inputs[0][outliers] = [[1e6, 1e6], [-1e6, -1e6]]
+    source.targets[outliers] = 0
     events = run_to_end(state, source, recipe)
     assert [event.step.index for event in events if event.kind == "skipped"] == [500 // 8]
 

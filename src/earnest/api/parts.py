@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from earnest import __version__
 from earnest.core import atomic
 from earnest.core.errors import RunError
-from earnest.core.recipe import Recipe
 from earnest.core.registry import models
 from earnest.core.words import InputSpec, Step
 from earnest.data.batches import ArrayBatches
@@ -92,9 +91,7 @@ class NetworkPart:
     def unpack(cls, facts: dict[str, Any], tensors: dict[str, Tensor], num_classes: int | None) -> NetworkPart:
         shape, cardinalities = tuple(facts["spec"]["shape"]), tuple(facts["spec"]["cardinalities"])
         spec = InputSpec(facts["spec"]["kind"], shape, cardinalities)
-        model = models[facts["model"]].build(
-            spec, num_classes or 1, **Recipe(model_options=facts["options"]).model_options
-        )
+        model = models[facts["model"]].build(spec, num_classes or 1, **facts["options"])
         model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
         task: Classification | Regression
         if num_classes is None:

@@ -51,8 +51,9 @@ class Request:
             raise OptionError(f"--seed is {self.seed}; give a whole number from 0 to 2^63 - 1.")
         for column, kind in self.types.items():
             if kind not in KINDS:
+                known = ", ".join(KINDS)
                 raise OptionError(
-                    f"--type {column}={kind}: there is no kind {kind!r}{nearest(kind, KINDS)} Kinds: {', '.join(KINDS)}."
+                    f"--type {column}={kind}: there is no kind {kind!r}{nearest(kind, KINDS) or '.'} Kinds: {known}."
                 )
         if self.split == "group" and self.group is None:
             raise OptionError("--split group needs --group COLUMN, the column whose rows stay together.")

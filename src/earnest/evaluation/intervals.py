@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Weighted = Callable[[Floats], Floats]
 """(R, n) weights -> (R,) values of a statistic."""
 
-CHUNK = 2_000_000
+CHUNK = 200_000
 """Weights held in memory at once."""
 NUM_BLOCKS = 200
 """Parts that the jackknife behind the acceleration leaves out in turn, at most."""

@@ -184,22 +184,20 @@ def _class_counts(truth: NDArray[np.int64], probabilities: Floats) -> tuple[Weig
 
 def _binary_auc(positive: NDArray[np.bool_], scores: Floats) -> Weighted:
     """P(score of a positive > score of a negative), a tie counting half (Mann and Whitney, 1947)."""
-    order = np.argsort(scores, kind="stable")
-    is_positive = positive[order].astype(np.float64)
-    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
-    starts = starts if len(starts) and starts[0] == 0 else np.concatenate([[0], starts])
+    positives, negatives = np.flatnonzero(positive), np.flatnonzero(~positive)
+    negatives = negatives[np.argsort(scores[negatives], kind="stable")]
+    below = np.searchsorted(scores[negatives], scores[positives], side="left")
+    up_to = np.searchsorted(scores[negatives], scores[positives], side="right")
+    ties = bool(np.any(below < up_to))
 
     def score(weights: Floats) -> Floats:
-        ordered = weights[:, order]
-        positives = ordered * is_positive
-        negatives = ordered - positives
-        if len(starts) < len(order):
-            positives = np.add.reduceat(positives, starts, axis=1)
-            negatives = np.add.reduceat(negatives, starts, axis=1)
-        below = np.cumsum(negatives, axis=1) - negatives / 2
-        pairs = positives.sum(1) * negatives.sum(1)
+        chosen = weights[:, positives]
+        lower = np.zeros((len(weights), len(negatives) + 1))
+        np.cumsum(weights[:, negatives], axis=1, out=lower[:, 1:])
+        beaten = (lower[:, below] + lower[:, up_to]) / 2 if ties else lower[:, below]
+        pairs = chosen.sum(1) * lower[:, -1]
         return np.divide(
-            np.einsum("rn,rn->r", positives, below), pairs, out=np.full(len(weights), np.nan), where=pairs > 0
+            np.einsum("rn,rn->r", chosen, beaten), pairs, out=np.full(len(weights), np.nan), where=pairs > 0
         )
 
     return score

@@ -120,17 +120,36 @@ def audit(columns: list[dict[str, str]], rows: int) -> dict[str, Any]:
     }
 
 
-def log_training(run: Run, rng: Generator, *, epochs: int, metric: str, stages: Sequence[str] = ("fit",)) -> None:
+def log_training(
+    run: Run,
+    rng: Generator,
+    *,
+    epochs: int,
+    metric: str,
+    training: str = "resnet-small",
+    stages: Sequence[str] = ("fit",),
+) -> None:
     run.log("started")
     step = 0
     for stage in stages:
         for epoch in range(epochs):
             for _ in range(4):
                 step += 1
-                run.log("step", stage=stage, epoch=epoch, step=step, loss=2.2 * 0.9**step, lr=1e-3, grad_norm=1.0)
+                run.log(
+                    "step",
+                    training=training,
+                    stage=stage,
+                    epoch=epoch,
+                    step=step,
+                    loss=2.2 * 0.9**step,
+                    lr=1e-3,
+                    grad_norm=1.0,
+                )
             loss = 2.1 * 0.75 ** (step / 4) + 0.05
-            values = {"train_loss": loss * 0.8, "loss": loss * (1 + 0.1 * rng.random()), metric: 0.98 - 0.3 * loss / 2}
-            run.log("epoch", stage=stage, epoch=epoch, step=step, seconds=3.2, **values)
+            values = {"train_loss": loss * 0.8, metric: 0.98 - 0.3 * loss / 2}
+            if metric == "accuracy":
+                values["log_loss"] = loss * (1 + 0.1 * rng.random())
+            run.log("epoch", training=training, stage=stage, epoch=epoch, step=step, seconds=3.2, **values)
             run.log("checkpoint", step=step)
 
 
@@ -140,16 +159,21 @@ def start(path: Path, request: dict[str, Any]) -> Run:
         earnest="0.1.0",
         versions=VERSIONS,
         plan={
-            "model": "resnet-small",
-            "parameters": 272_474,
-            "epochs": 20,
-            "steps": 720,
-            "batch_size": 64,
-            "precision": "float32",
-            "threads": 2,
-            "channels_last": True,
-            "checkpoint_every_steps": 50,
-            "device": "cpu",
+            "resnet-small": {
+                "machine": {
+                    "device": "cpu",
+                    "precision": "float32",
+                    "threads": 2,
+                    "channels_last": True,
+                    "checkpoint_every_steps": 50,
+                },
+                "epochs": 20,
+                "steps": 720,
+                "batch_size": 64,
+                "parameters": 272_474,
+                "model": "resnet-small",
+                "seconds_per_step": 0.0812,
+            }
         },
     )
     (run.path / "recipe.toml").write_text('lr = 0.002\noptimiser = "adamw"\nweight_decay = 0.05\n', encoding="utf-8")

@@ -257,6 +257,53 @@ def test_the_python_lines_name_the_run_and_compile(hostile_run: Run) -> None:
     assert Path(json.loads(literal)) == hostile_run.path
 
 
+def test_a_page_drawn_while_the_run_ends_shows_the_model_as_ready(digits_run: Run) -> None:
+    digits_run.update(status="running")
+    text = read(digits_run).text
+    assert "Status:" not in text
+    assert "earnest predict" in text
+
+
+def test_the_trainings_of_cross_fitting_are_lines_over_each_other(bare_run: Run) -> None:
+    for training in ("net-fold-1", "net-fold-2", "net"):
+        for epoch in range(4):
+            bare_run.log("epoch", training=training, stage="fit", epoch=epoch, step=epoch, train_loss=1 / (epoch + 1))
+    reader = read(bare_run)
+    lines = [attributes["points"] for tag, attributes in reader.tags if tag == "polyline"]
+    assert [len(line.split()) for line in lines if line] == [4, 4, 4]
+    assert "each of 3 trainings: net-fold-1, net-fold-2, net." in reader.text
+
+
+def test_another_stage_of_a_training_is_marked(bare_run: Run) -> None:
+    for stage in ("head", "body"):
+        for epoch in range(3):
+            bare_run.log("epoch", training="net", stage=stage, epoch=epoch, step=epoch, train_loss=1.0)
+    reader = read(bare_run)
+    assert len([tag for tag, attributes in reader.tags if tag == "line" and attributes.get("class") == "break"]) == 1
+    assert "body" in reader.words
+
+
+def test_a_training_that_the_deadline_cut_short_is_named_so(digits_run: Run) -> None:
+    digits_run.log("stopped", training="resnet-small", step=500, why="out of time")
+    assert "The time budget ended a training" in read(digits_run).text
+
+
+def test_classes_without_rows_come_last_and_missing_metrics_say_why(digits_run: Run) -> None:
+    evaluation = digits_run.read("evaluation.json")
+    evaluation["per_class"][3] |= {"n": 0, "precision": None, "recall": None, "f1": None}
+    evaluation["test"]["left_out"] = {"roc_auc": "1 of 10 classes does not occur"}
+    digits_run.write("evaluation.json", evaluation)
+    text = read(digits_run).text
+    assert "3 0 – – – The weakest first." in text
+    assert "ROC AUC is missing: 1 of 10 classes does not occur." in text
+
+
+def test_why_a_run_failed_is_shown(bare_run: Run) -> None:
+    bare_run.update(status="failed", error=f"MemoryError: {HOSTILE}")
+    text = read(bare_run).text
+    assert f"MemoryError: {HOSTILE}" in text
+
+
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_text_has_contrast_enough(theme: int) -> None:
     style = resources.files("earnest.report").joinpath("page.css").read_text(encoding="utf-8")

@@ -43,6 +43,8 @@ class Evidence:
     """One event an epoch; of an epoch that a resume repeated, the last."""
     steps: tuple[Json, ...]
     skipped: tuple[Json, ...]
+    cut_short: bool
+    """Whether a training ended at its deadline, before the last epoch that it had planned."""
     events: Counter[str]
     """How often each event was logged."""
 
@@ -65,13 +67,42 @@ class Evidence:
             epochs=_last_of_each(event for event in events if event["event"] == "epoch"),
             steps=_last_of_each(event for event in events if event["event"] == "step"),
             skipped=tuple(event for event in events if event["event"] == "skipped"),
+            cut_short=any(event["event"] == "stopped" and event.get("why") == "out of time" for event in events),
             events=Counter(event["event"] for event in events),
         )
 
     @property
     def finished(self) -> bool:
-        """Whether the run came to its end."""
-        return self.facts.get("status") == "finished"
+        """Whether there is a model to use: its evaluation is written after it, and before this page."""
+        return self.evaluation is not None
+
+    @property
+    def shipped(self) -> str | None:
+        """The candidate that was shipped, where several were tried."""
+        candidates = (self.evaluation or {}).get("candidates") or []
+        return next((str(candidate["name"]) for candidate in candidates if candidate["shipped"]), None)
+
+    @property
+    def selected_by(self) -> str | None:
+        """The metric that selects; before the evaluation, the first one that training reports."""
+        if self.evaluation:
+            return str(self.evaluation["metric"])
+        return next((name for name in wording.METRICS if any(name in event for event in self.epochs)), None)
+
+    @property
+    def plans(self) -> dict[str, Json]:
+        """The frozen plan of each training by its name, what was probed on the machine included."""
+        plans = {}
+        for name, plan in (self.facts.get("plan") or {}).items():
+            if isinstance(plan, dict):
+                decided = {key: value for key, value in plan.items() if not isinstance(value, dict)}
+                plans[name] = {**decided, **plan.get("machine", {})}
+        return plans
+
+    @property
+    def trainings(self) -> list[str]:
+        """The names of the trainings that learning curves are drawn of."""
+        return list(by_training(self.epochs or self.steps))
 
     @property
     def part(self) -> str:
@@ -92,8 +123,9 @@ class Evidence:
     @property
     def next_step(self) -> str | None:
         """What to do about a run that did not finish; None when it did."""
+        if self.finished:
+            return None
         return {
-            "finished": None,
             "running": "It is being trained, or was killed: if nothing is at work on it, go on with the command below.",
             "failed": "Its error.log, where there is one, says why. Go on with the command below.",
         }.get(str(self.facts.get("status")), "Everything is saved. Go on where it stopped with the command below.")
@@ -139,6 +171,14 @@ def ranked(baselines: Json, metric: str) -> list[tuple[str, Json]]:
     return sorted(baselines.items(), key=key)
 
 
+def by_training(events: Iterable[Json]) -> dict[str, list[Json]]:
+    """Events in order, by the training that logged them; a run may hold several."""
+    trainings: dict[str, list[Json]] = {}
+    for event in events:
+        trainings.setdefault(str(event.get("training") or ""), []).append(event)
+    return trainings
+
+
 def thumbnail(mistake: Json) -> str | None:
     """A mistake's picture as a data URI; None when there is none or it is anything else than a picture."""
     image = mistake.get("image")
@@ -152,7 +192,7 @@ def _last_of_each(events: Iterable[Json]) -> tuple[Json, ...]:
     """The events in order, the last one logged of each place in training."""
     places: dict[tuple[Any, ...], Json] = {}
     for event in events:
-        place = tuple(event.get(key) for key in ("stage", "epoch", "step"))
+        place = tuple(event.get(key) for key in ("training", "stage", "epoch", "step"))
         places.pop(place, None)
         places[place] = event
     return tuple(places.values())

@@ -13,10 +13,11 @@ import numpy as np
 
 from earnest import __version__
 from earnest.api import outcome
-from earnest.api.fit_images import fit_images
+from earnest.api.images import fit_images, look
 from earnest.api.question import NUM_FOLDS, SMALL, Bench, Question
 from earnest.api.report import report
 from earnest.api.request import Request
+from earnest.api.tables import fit_tables
 from earnest.audit.run import audit
 from earnest.core import interrupts
 from earnest.core.errors import Interrupted, NeedsYes, UsageError
@@ -89,6 +90,9 @@ def _carry_out(bench: Bench) -> None:
         split=request.split,
         test=request.test,
     )
+    pictures = None
+    if dataset.images:
+        dataset, pictures = look(bench, dataset)
     _check_left_out(dataset, request)
     question = ask(dataset, request)
     split = question.split
@@ -105,7 +109,7 @@ def _carry_out(bench: Bench) -> None:
     bench.run.log("audit", findings=len(findings["findings"]))
     for finding in findings["findings"][:3]:
         bench.screen.say(f"found: {finding['title']}")
-    candidates, question = fit_images(bench, question)
+    candidates = fit_tables(bench, question) if pictures is None else fit_images(bench, question, pictures)
     outcome.settle(bench, question, candidates)
     report(bench.run.path)
     bench.screen.say(f"done in {duration(bench.clock.spent())}: {bench.run.path / 'report.html'}")

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from earnest.api import recipes
 from earnest.api.networks import Fit, fit_network
 from earnest.api.parts import LinearPart, NetworkPart, Shipped
 from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted
@@ -19,8 +20,10 @@ from earnest.core.errors import OptionError
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
 from earnest.core.words import InputSpec
-from earnest.data.augment import Augmented
 from earnest.data.batches import ArrayBatches
+from earnest.data.cache import cache_folder
+from earnest.data.dataset import Dataset
+from earnest.data.images import choose_channels, choose_size, decode, drop_unreadable
 from earnest.data.preparation import Normalise
 from earnest.evaluation.baselines import linear, pixels
 from earnest.tasks.classification import Classification
@@ -48,6 +51,35 @@ class Pictures:
     def shipped(self, part: LinearPart | NetworkPart) -> Shipped:
         """The part as something to ship."""
         return Shipped((part,), self.size, self.array.shape[3])
+
+
+def look(bench: Bench, dataset: Dataset) -> tuple[Dataset, Pictures]:
+    """Decode every image once; those that cannot be read leave the data set, listed."""
+    (column,) = dataset.images
+    images = dataset.images[column]
+    with bench.screen.bar("decoding images", len(images)) as bar:
+        decoded = decode(
+            images,
+            size=choose_size(images),
+            channels=choose_channels(images),
+            cache_folder=cache_folder(),
+            progress=lambda done, total: bar(done),
+        )
+    return drop_unreadable(dataset, decoded), Pictures(decoded.array)
+
+
+def fit_images(bench: Bench, question: Question, pictures: Pictures) -> list[Candidate]:
+    """The candidates, simplest first."""
+    candidates = [linear_on_pixels(bench, question, pictures)]
+    recipe, seconds = recipes.for_images(bench.request, pictures.array.shape, len(question.split.train))
+    recipe.write(bench.run.path / "recipe.toml")
+    reserve = recipes.reserve(bench.request)
+    candidates.append(network(bench, question, pictures, recipe, seconds=seconds, reserve=reserve))
+    for candidate in candidates:
+        bench.run.log(
+            "rung", name=candidate.name, score=question.score(candidate.predictions), seconds=candidate.seconds
+        )
+    return candidates
 
 
 def linear_on_pixels(bench: Bench, question: Question, pictures: Pictures) -> Candidate:
@@ -146,14 +178,13 @@ def batches(
     learning: bool = False,
 ) -> ArrayBatches:
     """The rows as a source: shuffled and augmented for learning, in order and as they are for validation."""
-    transform = Augmented(normalise, recipe.augment, recipe.mixup, recipe.cutmix, question.num_classes)
     return ArrayBatches(
         (pictures.array,),
         question.truth,
         rows,
         batch_size=recipe.batch_size if learning else 4 * recipe.batch_size,
         shuffle=learning,
-        transform=transform if learning else normalise,
+        transform=normalise,
     )
 
 

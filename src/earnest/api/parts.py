@@ -67,7 +67,7 @@ class NetworkPart:
 
     def predict(self, inputs: Inputs) -> Floats:
         device = next(self.model.parameters()).device
-        arrays = (inputs,) if isinstance(inputs, np.ndarray) else (inputs.scaled, inputs.codes)
+        arrays = (inputs,) if isinstance(inputs, np.ndarray) else (inputs.network_numbers(), inputs.codes)
         source = ArrayBatches(
             arrays, None, np.arange(len(arrays[0])), batch_size=PREDICTION_BATCH, transform=self.normalise
         )
@@ -109,17 +109,31 @@ class LinearPart:
     """A linear model on pixels or on an encoded table."""
 
     linear: Linear
+    cardinalities: tuple[int, ...] = ()
+    """Codes of each category column, for tables."""
     kind: ClassVar[str] = "linear"
 
     def predict(self, inputs: Inputs) -> Floats:
-        return self.linear.predict(pixels(inputs) if isinstance(inputs, np.ndarray) else inputs.linear())
+        if isinstance(inputs, EncodedTable):
+            return self.linear.predict(table_features(inputs, self.cardinalities))
+        return self.linear.predict(pixels(inputs))
 
     def pack(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        return {"name": self.linear.name}, {k: torch.from_numpy(v) for k, v in self.linear.arrays().items()}
+        facts = {"name": self.linear.name, "cardinalities": self.cardinalities}
+        return facts, {name: torch.from_numpy(array) for name, array in self.linear.arrays().items()}
 
     @classmethod
     def unpack(cls, facts: dict[str, Any], tensors: dict[str, Tensor], num_classes: int | None) -> LinearPart:
-        return cls(Linear(facts["name"], **{name: tensor.numpy() for name, tensor in tensors.items()}))
+        arrays = {name: tensor.numpy().astype(np.float64) for name, tensor in tensors.items()}
+        return cls(Linear(facts["name"], **arrays), tuple(facts["cardinalities"]))
+
+
+def table_features(table: EncodedTable, cardinalities: Sequence[int]) -> NDArray[np.float32]:
+    """What a linear model is given of a table, (N, F): scaled numbers, dense texts, and a column for every category."""
+    columns = [table.network_numbers()]
+    for codes, num_codes in zip(table.codes.T, cardinalities, strict=True):
+        columns.append((codes[:, None] == np.arange(num_codes)).astype(np.float32))
+    return np.concatenate(columns, axis=1)
 
 
 @dataclass(frozen=True)

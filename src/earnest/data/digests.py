@@ -32,7 +32,7 @@ def row_digests(frame: pl.DataFrame, columns: Iterable[Column]) -> NDArray[np.ui
 
 
 def _block_digests(block: pl.DataFrame) -> NDArray[np.uint64]:
-    floats = block.select(pl.col(pl.Float64)).to_numpy()
+    floats = block.select(pl.col(pl.Float64)).to_numpy().reshape(len(block), block.dtypes.count(pl.Float64()))
     numbers = np.ascontiguousarray(np.where(np.isnan(floats), np.nan, floats + 0.0), dtype="<f8")
     rendered = [_rendered(series) for series in block if series.dtype != pl.Float64]
     if rendered:

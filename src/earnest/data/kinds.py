@@ -11,7 +11,7 @@ import polars as pl
 from earnest.data.dataset import Kind
 from earnest.data.values import date_styles, labels, number_style, parse_dates, parse_numbers
 
-_ID_NAME = re.compile(r"(^|[\s_.\-])(id|uuid|guid)$|[a-z](ID|Id)$", re.IGNORECASE)
+_ID_NAME = re.compile(r"(?i:(^|[\s_.\-])(id|uuid|guid)$)|[a-z](ID|Id)$")
 _TIME_NAME = re.compile(r"year|month|week|day|date|hour|time|^yr$", re.IGNORECASE)
 _IMAGE_NAME = r"(?i)\.(jpe?g|png|gif|bmp|webp|tiff?|pgm|ppm)$"
 _WORD = r"[\u3040-\u30ff\u4e00-\u9fff]|[^\s\u3040-\u30ff\u4e00-\u9fff]+"

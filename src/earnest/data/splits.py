@@ -86,7 +86,7 @@ def make_split(
                 )
             part[rest[cut]] = name
     sentence = _describe(dataset, how, group, classification, part, left_out)
-    return _split(part, left_out, sentence)
+    return _split(dataset, part, left_out, sentence)
 
 
 def folds(
@@ -244,7 +244,7 @@ def _by_time(dataset: Dataset, time: str, test_share: float, validation_share: f
     how = f"by {time!r}: the last {(part == 'test').mean():.0%} are the test, those before them the validation"
     if untimed := int(np.isnan(moments).sum()):
         how += f"; {untimed} rows without a time train"
-    return _split(part, left_out, how + _equal_rows(left_out))
+    return _split(dataset, part, left_out, how + _equal_rows(left_out))
 
 
 def _boundary(moments: NDArray[np.float64], share: float, source: str, time: str) -> float:
@@ -288,6 +288,11 @@ def _equal_rows(left_out: Positions) -> str:
     return f"; {len(left_out)} rows that equal a test or validation row were taken out of training"
 
 
-def _split(part: NDArray[np.str_], left_out: Positions, how: str) -> Split:
+def _split(dataset: Dataset, part: NDArray[np.str_], left_out: Positions, how: str) -> Split:
+    for name in ("train", "validation", "test"):
+        if not (part == name).any():
+            raise DataError(
+                f"{dataset.source}: the {name} part holds no row{_equal_rows(left_out)}. It needs more data."
+            )
     train, validation, test = (np.flatnonzero(part == name) for name in ("train", "validation", "test"))
     return Split(train, validation, test, how, left_out)

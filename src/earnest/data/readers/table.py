@@ -62,7 +62,9 @@ def read_table(
     """
     raw, fingerprint = _read_raw(path)
     if raw.frame.width == 0:
-        raise DataError(f"{path} is empty: it holds no line of a table.")
+        raise DataError(
+            f"{path} holds no row of a table{_first_trouble(raw.left_out)}; is it the right file, and whole?"
+        )
     if len(raw.frame) == 0:
         raise DataError(
             f"{path} holds a header and no rows{_first_trouble(raw.left_out)}; is it the right file, and whole?"
@@ -224,4 +226,4 @@ def _parse_parquet(path: Path) -> RawTable:
 def _first_trouble(left_out: Sequence[LeftOut]) -> str:
     if not left_out:
         return ""
-    return f" that can be used ({len(left_out)} left out, the first: {left_out[0].where}, {left_out[0].reason})"
+    return f" that can be used ({len(left_out)} left out; the first, {left_out[0].where}: {left_out[0].reason})"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -15,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from earnest.core import atomic
 from earnest.core.errors import DataError
@@ -101,7 +99,7 @@ def choose_size(images: Images, *, largest: int = LARGEST) -> tuple[int, int]:
     Raises:
         DataError: none of the sample can be read.
     """
-    sizes = [image.shape[:2] for image in _sample(images, at_least=largest)]
+    sizes = [size for size, _ in _survey(images, at_least=largest)]
     if len(set(sizes)) == 1 and max(sizes[0]) <= 64:
         return sizes[0]
     side = min(largest, int(np.median([min(size) for size in sizes])))
@@ -114,10 +112,7 @@ def choose_channels(images: Images) -> Channels:
     Raises:
         DataError: none of the sample can be read.
     """
-    for image in _sample(images, at_least=64):
-        if image.shape[2] == 3 and not (image[..., :1] == image[..., 1:]).all():
-            return 3
-    return 1
+    return 1 if all(gray for _, gray in _survey(images, at_least=64)) else 3
 
 
 def decode(
@@ -167,19 +162,22 @@ def drop_unreadable(dataset: Dataset, decoded: Decoded) -> Dataset:
     return replace(kept, left_out=(*dataset.left_out, *bad))
 
 
-def _sample(images: Images, *, at_least: int) -> Iterator[NDArray[np.uint8]]:
-    """Readable images, evenly spaced among all."""
-    found, reason = False, "there are none"
-    for index in np.unique(np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(int)):
-        try:
-            image = images.load(int(index), at_least=at_least)
-        except DataError as error:
-            reason = f"{images.name(int(index))}: {error}"
-            continue
-        found = True
-        yield image
+def _survey(images: Images, *, at_least: int) -> list[tuple[tuple[int, int], bool]]:
+    """The size, and whether it is gray, of up to `_SAMPLE` readable images, evenly spaced among all."""
+    found: list[tuple[tuple[int, int], bool]] = []
+    reason = "there are none"
+    with pixels.without_warnings():
+        for index in np.unique(np.linspace(0, len(images) - 1, min(_SAMPLE, len(images))).astype(int)):
+            try:
+                image = images.load(int(index), at_least=at_least)
+            except DataError as error:
+                reason = f"{images.name(int(index))}: {error}"
+            else:
+                gray = image.shape[2] == 1 or bool((image[..., :1] == image[..., 1:]).all())
+                found.append(((image.shape[0], image.shape[1]), gray))
     if not found:
         raise DataError(f"no image can be read: {reason}")
+    return found
 
 
 def _key(images: Images, size: tuple[int, int], channels: int) -> str:
@@ -203,7 +201,7 @@ def _decode_into(out: NDArray[np.uint8], images: Images, progress: Progress | No
     def work(start: int) -> list[tuple[int, str]]:
         return _decode_chunk(out, images, range(start, min(start + _CHUNK, len(images))))
 
-    with _quiet(), _pool(workers) as pool:
+    with pixels.without_warnings(), _pool(workers) as pool:
         starts = range(0, len(images), _CHUNK)
         futures: list[Future[list[tuple[int, str]]]] = [pool.submit(work, start) for start in starts]
         for start, future in zip(starts, futures, strict=True):
@@ -283,11 +281,3 @@ def _pool(workers: int | None) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Pillow's warning for images between half of its limit and its limit: we have the same limit."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        yield

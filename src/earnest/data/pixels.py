@@ -6,10 +6,13 @@ EXIF-rotated photographs are read; truncated and mislabelled files and image bom
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import struct
+import warnings
 import zlib
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -91,6 +94,8 @@ def problem(content: bytes, suffix: str) -> str | None:
         return f"{suffix[1:].upper()} files are not supported; convert it to JPEG or PNG"
     if not content:
         return "the file is empty (0 bytes)"
+    if content[4:8] == b"ftyp" and b"avif" not in content[8:64]:
+        return "a HEIC image or a video, which are not supported; convert it to JPEG or PNG"
     if content.startswith(_MAGIC) or content[8:12] == b"WEBP" or content[4:8] == b"ftyp":
         return None
     if not content[:4096].strip(b"\x00"):
@@ -121,7 +126,8 @@ def load(content: bytes, *, at_least: int | None = None) -> NDArray[np.uint8]:
             if at_least is not None:
                 image.draft(None, (at_least, at_least))
             image.load()
-            return _to_array(_upright(image))
+            _turn_upright(image)
+            return _to_array(image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError("an image of more than 178 megapixels, which could be a bomb") from error
     except UnidentifiedImageError as error:
@@ -151,6 +157,17 @@ def fit(pixels: NDArray[np.uint8], size: tuple[int, int], channels: Literal[1, 3
     return np.asarray(image).reshape(height, width, channels)
 
 
+@contextlib.contextmanager
+def without_warnings() -> Iterator[None]:
+    """Without Pillow's warnings about metadata and large sizes: what cannot be read is told by `load`.
+
+    To be entered in the main thread, as warnings are filtered for all threads at once.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
 @functools.cache
 def _formats() -> tuple[str, ...]:
     """Those that this build of Pillow has."""
@@ -166,12 +183,10 @@ def _is_text(start: bytes) -> bool:
     return bool(start) and all(byte >= 32 or byte in b"\t\r\n" for byte in start[:256]) and b"\xff" not in start[:16]
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF says; as it is when the EXIF itself is damaged."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except _DAMAGE:
-        return image
+def _turn_upright(image: Image.Image) -> None:
+    """Turn it as its EXIF says; an EXIF that is damaged itself says nothing."""
+    with contextlib.suppress(*_DAMAGE):
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _to_array(image: Image.Image) -> NDArray[np.uint8]:
@@ -184,18 +199,21 @@ def _to_array(image: Image.Image) -> NDArray[np.uint8]:
         rgba = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
         return np.asarray(image.convert("L"))[:, :, None] if gray else np.asarray(image.convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _deep_gray(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Gray of more than 8 bits scaled to 0..255: 16 bits by 1/257, floats in 0..1 by 255, else by its own range."""
+    """Gray of more than 8 bits scaled to 0..255: 16 bits by 1/257, floats in 0..1 by 255, else by its own range.
+
+    Numbers that stay below 256 are taken for 8 bits in a wider file.
+    """
     deep = np.nan_to_num(np.asarray(values, dtype=np.float64), posinf=0.0, neginf=0.0)
     low, high = float(deep.min()), float(deep.max())
     floats = values.dtype.kind == "f"
     if floats and low >= 0 and high <= 1:
         deep = deep * 255
     elif low >= 0 and not (floats and high > 255) and high <= 65535:
-        deep = deep / 257 if high > 255 or values.dtype == np.uint16 else deep
+        deep = deep / 257 if high > 255 else deep
     else:
         deep = (deep - low) * (255 / max(high - low, 1e-12))
     return np.rint(deep).astype(np.uint8)

@@ -37,7 +37,8 @@ class FileImages:
     def load(self, index: int, *, at_least: int | None = None) -> NDArray[np.uint8]:
         """See `Images.load`."""
         try:
-            content = (self.root / self.files[index]).read_bytes()
+            with open(os.path.join(self.root, self.files[index]), "rb", buffering=0) as file:
+                content = file.read()
         except OSError as error:
             raise DataError(f"the file cannot be read ({error.strerror or error})") from error
         return pixels.load(content, at_least=at_least)

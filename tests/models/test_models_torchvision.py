@@ -80,5 +80,5 @@ def test_auxiliary_heads_of_torchvision_give_the_same_outputs(
 def test_the_parameter_count_is_torchvisions(name: str, torchvision: ModuleType) -> None:
     their_name, options = THEIRS[name]
     with torch.device("meta"):
-        theirs = getattr(torchvision.models, their_name)(**{key: False for key in options})
+        theirs = getattr(torchvision.models, their_name)(**dict.fromkeys(options, False))
     assert sum(parameter.numel() for parameter in theirs.parameters()) == models[name].about["parameters"]

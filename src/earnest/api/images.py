@@ -20,6 +20,7 @@ from earnest.core.errors import OptionError
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
 from earnest.core.words import InputSpec
+from earnest.data.augment import Augmented
 from earnest.data.batches import ArrayBatches
 from earnest.data.cache import cache_folder
 from earnest.data.dataset import Dataset
@@ -178,13 +179,14 @@ def batches(
     learning: bool = False,
 ) -> ArrayBatches:
     """The rows as a source: shuffled and augmented for learning, in order and as they are for validation."""
+    augmented = Augmented(normalise, recipe.augment, recipe.mixup, recipe.cutmix, question.num_classes)
     return ArrayBatches(
         (pictures.array,),
         question.truth,
         rows,
         batch_size=recipe.batch_size if learning else 4 * recipe.batch_size,
         shuffle=learning,
-        transform=normalise,
+        transform=augmented if learning else normalise,
     )
 
 

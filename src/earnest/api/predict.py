@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from earnest.api.outcome import predictions_frame
 from earnest.api.parts import Floats, ModelFolder
@@ -14,9 +15,9 @@ from earnest.core.errors import DataError, OptionError, RunError
 from earnest.core.progress import Bar, Screen
 from earnest.core.run import FORMAT, read_json
 from earnest.data.columns import conform
-from earnest.data.dataset import Dataset
+from earnest.data.dataset import Dataset, Images
 from earnest.data.image_columns import attach_images
-from earnest.data.images import decode
+from earnest.data.pixels import fit
 from earnest.data.read import read_for_prediction
 
 CHUNK = 4096
@@ -33,8 +34,8 @@ class Predictor:
         """Answers for a folder, an archive, a table, arrays or one file.
 
         Returns:
-            One row an example: `row`, `name` (its file or line), `prediction`, and for classes `confidence` and
-            `p(CLASS)` for each. A file that cannot be read has no prediction, and `problem` says why.
+            One row an example: `row`, `prediction`, for classes `confidence` and `p(CLASS)` for each, and `name` (its
+            file or line). A file that cannot be read has no prediction, and `problem` says why.
 
         Raises:
             DataError: nothing can be read, or columns that the model was trained with are missing.
@@ -44,7 +45,7 @@ class Predictor:
         if self.model.shipped.encoder is not None:
             return self._predict_table(dataset, screen)
         if not dataset.images and self.model.column in dataset.frame.columns:
-            dataset = attach_images(dataset, self.model.column)
+            dataset = attach_images(dataset, Path(data).parent)
         if not dataset.images:
             raise DataError(f"{data} holds no images, which this model was trained on; give a folder or file of them.")
         with screen.bar("predicting", len(dataset)) as bar:
@@ -61,39 +62,41 @@ class Predictor:
 
     def _predict_images(self, dataset: Dataset, bar: Bar) -> pl.DataFrame:
         images = next(iter(dataset.images.values()))
+        kept: list[int] = []
+        answers: list[Floats] = []
+        problems: dict[int, str] = {}
+        for start in range(0, len(dataset), CHUNK):
+            pictures = []
+            for index in range(start, min(start + CHUNK, len(dataset))):
+                try:
+                    pictures.append(self._picture(images, index))
+                    kept.append(index)
+                except DataError as error:
+                    problems[index] = str(error)
+            if pictures:
+                answers.append(self.model.predict(np.stack(pictures)))
+            bar(min(start + CHUNK, len(dataset)))
+        if not answers:
+            first = next(iter(problems), 0)
+            raise DataError(f"no image can be read: {dataset.names[first]}: {problems.get(first, 'there are none')}")
+        return self._frame(dataset, np.array(kept), np.concatenate(answers), problems)
+
+    def _picture(self, images: Images, index: int) -> NDArray[np.uint8]:
         size = self.model.shipped.size
         assert size is not None
-        kept, answers, problems = [], [], {}
-        for start in range(0, len(dataset), CHUNK):
-            rows = np.arange(start, min(start + CHUNK, len(dataset)))
-            channels = 1 if self.model.shipped.channels == 1 else 3
-            decoded = decode(images.take(rows), size=size, channels=channels, cache_folder=None, allow_none=True)
-            problems |= {start + index: why for index, why in decoded.failed}
-            kept.append(rows[decoded.kept])
-            if len(decoded.array):
-                answers.append(self.model.predict(decoded.array))
-            bar(start + len(rows))
-        if not answers:
-            row, why = next(iter(problems.items()), (0, "there are none"))
-            raise DataError(f"no image can be read: {dataset.names[row] if problems else dataset.source}: {why}")
-        return self._frame(dataset, np.concatenate(kept), np.concatenate(answers), problems)
+        channels = 1 if self.model.shipped.channels == 1 else 3
+        return fit(images.load(index, at_least=max(size)), size, channels)
 
     def _frame(
-        self, dataset: Dataset, kept: np.ndarray, answers: Floats, problems: dict[int, str]
+        self, dataset: Dataset, kept: NDArray[np.int64], answers: Floats, problems: dict[int, str]
     ) -> pl.DataFrame:
         frame = predictions_frame(dataset.rows[kept], answers, self.model.labels)
-        names = pl.Series("name", [dataset.names[row] for row in kept])
-        frame = frame.insert_column(1, names)
+        frame = frame.with_columns(name=pl.Series([dataset.names[row] for row in kept], dtype=pl.String))
         if not problems:
             return frame
-        bad = pl.DataFrame(
-            {
-                "row": dataset.rows[list(problems)],
-                "name": [dataset.names[row] for row in problems],
-                "problem": list(problems.values()),
-            }
-        )
-        return pl.concat([frame, bad], how="diagonal").sort("row")
+        bad = {"row": dataset.rows[list(problems)], "name": [dataset.names[row] for row in problems]}
+        problem = pl.DataFrame({**bad, "problem": list(problems.values())})
+        return pl.concat([frame, problem], how="diagonal").sort("row")
 
 
 def load(run: str | Path) -> Predictor:

@@ -188,6 +188,21 @@ def test_what_the_csv_module_writes_is_read_back(rows: list[list[str]]) -> None:
     assert raw.left_out == []
 
 
+@settings(max_examples=80, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.text(alphabet="ab 1ü#'\\", max_size=4), min_size=3, max_size=3), min_size=1, max_size=12),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_the_fast_way_reads_what_the_thorough_one_does(rows: list[list[str]], end: str) -> None:
+    """A quoted header sends the same rows down the other way."""
+    body = "".join(",".join(row) + end for row in rows)
+    fast, thorough = parse_delimited(f"name,kind,words{end}{body}"), parse_delimited(f'"name",kind,words{end}{body}')
+    assert fast.left_out == thorough.left_out == []
+    assert (fast.lines, fast.rows, fast.notes) == (thorough.lines, thorough.rows, thorough.notes)
+    for first, second in zip(fast.frame, thorough.frame, strict=True):
+        assert [(cell or "").strip() for cell in first] == [cell.strip() for cell in second]
+
+
 def test_json_lines(tmp_path: Path) -> None:
     rows = [{"a": i, "b": "xy"[i % 2], "c": None if i == 3 else i / 2, "d": i > 2, "e": [i % 2]} for i in range(12)]
     lines = [json.dumps(row) for row in rows]

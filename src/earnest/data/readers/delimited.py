@@ -55,6 +55,32 @@ def parse_delimited(text: str) -> RawTable:
     """
     lines = io.StringIO(text, newline="").readlines()
     delimiter, width = _shape(lines)
+    table = _parse_plain(lines, delimiter, width) or _parse_quoted(lines, delimiter, width)
+    if delimiter != ",":
+        table.notes.append(f"delimiter {delimiter!r}")
+    if len(table.frame):
+        _take_header(table)
+    return table
+
+
+def _parse_plain(lines: Sequence[str], delimiter: str, width: int) -> RawTable | None:
+    """The table where no line needs a second look: all of the same width, no quotes; many times faster."""
+    if width == 1 or any(
+        line.count(delimiter) != width - 1 or '"' in line or "\r" in line.removesuffix("\r\n") for line in lines
+    ):
+        return None
+    frame = pl.read_csv(
+        io.BytesIO("".join(lines).replace("\r\n", "\n").encode()),
+        separator=delimiter,
+        has_header=False,
+        infer_schema=False,
+        quote_char=None,
+    )
+    frame.columns = [f"c{i + 1}" for i in range(width)]
+    return RawTable(frame, list(range(1, len(lines) + 1)), list(range(len(lines))))
+
+
+def _parse_quoted(lines: Sequence[str], delimiter: str, width: int) -> RawTable:
     table = RawTable(pl.DataFrame(), [], [])
     blocks: list[pl.DataFrame] = []
     block: list[list[str]] = []
@@ -70,11 +96,8 @@ def parse_delimited(text: str) -> RawTable:
             block = []
     if block:
         blocks.append(_frame(block))
-    if delimiter != ",":
-        table.notes.append(f"delimiter {delimiter!r}")
     if blocks:
         table.frame = pl.concat(blocks)
-        _take_header(table)
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import polars as pl
 
 from earnest.core.errors import DataError, OptionError, nearest
 from earnest.data.columns import assign_roles, conform, infer, require_column
-from earnest.data.dataset import Dataset, Images, Kind
+from earnest.data.dataset import Column, Dataset, Images, Kind
 from earnest.data.image_columns import attach_images, with_content_digests
 from earnest.data.images import ChainedImages
 from earnest.data.layout import suffix
@@ -73,14 +73,16 @@ def read(
     return dataset
 
 
-def read_for_prediction(path: str | Path) -> Dataset:
+def read_for_prediction(path: str | Path, *, columns: Sequence[Column] | None = None) -> Dataset:
     """The data to predict, which needs no target: a folder or archive of images, one image, a table, or arrays.
 
-    A table comes with kinds inferred anew and without pixels: `earnest.data.columns.conform` gives its frame the kinds
-    of the table that was learned from, and `attach_images` reads its images.
+    Args:
+        path: where it is.
+        columns: of the table that was learned from, whose kinds a table's columns follow, also where a few rows would
+            look like something else; without it they are inferred.
 
     Raises:
-        DataError: there is nothing that can be read; the message says what to do.
+        DataError: nothing can be read, or columns are missing; the message says what to do.
     """
     path = Path(path)
     if not path.exists():
@@ -91,6 +93,8 @@ def read_for_prediction(path: str | Path) -> Dataset:
         return read_unlabelled_archive(path)
     if suffix(path.name) in _IMAGES:
         return read_image_file(path)
+    if columns is not None and path.is_file() and suffix(path.name) not in _ARRAYS:
+        return attach_images(table.read_table(path, columns=columns), path.parent)
     return _read(path, {})
 
 

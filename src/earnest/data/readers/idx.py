@@ -48,8 +48,9 @@ def read_idx(folder: Path) -> Dataset:
     if len(sets) > 1:
         raise DataError(f"{folder} holds several sets, {', '.join(sorted(sets))}; put the files of one into a folder.")
     parts = [part for part in ("train", "test") if (part, "images") in files]
-    if not parts:
-        raise DataError(f"{folder} holds labels and no images; the file train-images-idx3-ubyte is missing.")
+    for part, what in files:
+        if what == "labels" and part not in parts:
+            raise DataError(f"{folder} holds labels whose images are not there: the {part} images are missing.")
     images = [read_idx_file(files[part, "images"]) for part in parts]
     labels = [read_idx_file(files[part, "labels"]) for part in parts if (part, "labels") in files]
     if labels and len(labels) < len(parts):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from earnest.core.errors import DataError, OptionError
-from earnest.data.images import choose_channels, choose_size, decode
+from earnest.data.images import choose_channels, choose_size, decode, drop_unreadable
 from earnest.data.read import read, read_for_prediction
 
 RANDOM = np.random.default_rng()
@@ -154,6 +154,19 @@ def test_a_table_that_names_images(tmp_path: Path) -> None:
     before = dataset.fingerprint
     picture(tmp_path / "pics" / "8.png")
     assert read(path, target="kind").fingerprint != before
+
+
+def test_one_class_that_can_be_read_is_not_enough(tmp_path: Path) -> None:
+    folder = photos(tmp_path / "photos", "a/1.png", "a/2.png", "b/1.png")
+    whole = (folder / "b" / "1.png").read_bytes()
+    (folder / "b" / "1.png").write_bytes(b"")
+    with pytest.raises(DataError, match="one class only, 'a', after 1 rows or files"):
+        read(folder)
+    (folder / "b" / "1.png").write_bytes(whole[:60])
+    dataset = read(folder)
+    decoded = decode(dataset.images["image"], size=(6, 6), channels=3, cache_folder=None)
+    with pytest.raises(DataError, match="one class only, 'a', after 1 rows or files"):
+        drop_unreadable(dataset, decoded)
 
 
 def test_prediction_needs_no_labels(tmp_path: Path) -> None:

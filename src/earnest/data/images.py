@@ -20,6 +20,7 @@ from earnest.core.errors import DataError
 from earnest.data import pixels
 from earnest.data.cache import describe_array, load_array, store_array
 from earnest.data.dataset import Dataset, Images, LeftOut
+from earnest.data.labels import check_classes
 
 FORMAT = 1
 """Version of what `decode` makes of an image: part of the cache's key."""
@@ -67,7 +68,8 @@ class ChainedImages:
     @property
     def digests(self) -> NDArray[np.uint64]:
         """See `Images.digests`."""
-        return np.array([self.sources[source].digests[place] for source, place in self.places], dtype=np.uint64)
+        digests = [source.digests for source in self.sources]
+        return np.array([digests[source][place] for source, place in self.places], dtype=np.uint64)
 
     def name(self, index: int) -> str:
         """As the source says."""
@@ -154,12 +156,17 @@ def decode(
 
 
 def drop_unreadable(dataset: Dataset, decoded: Decoded) -> Dataset:
-    """`dataset` without the rows whose image failed, each listed among `left_out`; its rows are those of `array`."""
+    """`dataset` without the rows whose image failed, each listed among `left_out`; its rows are those of `array`.
+
+    Raises:
+        DataError: too few classes are left to learn from.
+    """
     if not decoded.failed:
         return dataset
     bad = tuple(LeftOut(dataset.names[index], reason) for index, reason in decoded.failed)
-    kept = dataset.take(decoded.kept)
-    return replace(kept, left_out=(*dataset.left_out, *bad))
+    kept = replace(dataset.take(decoded.kept), left_out=(*dataset.left_out, *bad))
+    check_classes(kept)
+    return kept
 
 
 def _survey(images: Images, *, at_least: int) -> list[tuple[tuple[int, int], bool]]:

@@ -15,6 +15,7 @@ from earnest.data.columns import assign_roles, conform, infer, require_column
 from earnest.data.dataset import Column, Dataset, Images, Kind
 from earnest.data.image_columns import attach_images, with_content_digests
 from earnest.data.images import ChainedImages
+from earnest.data.labels import check_classes
 from earnest.data.layout import suffix
 from earnest.data.matching import match_labels
 from earnest.data.pixels import SUFFIXES, UNREADABLE_SUFFIXES
@@ -69,7 +70,7 @@ def read(
             dataset, target=target or dataset.target, group=group, time=time, split=split, kinds=kinds
         )
         dataset = with_content_digests(dataset)
-    _check_classes(dataset)
+    check_classes(dataset)
     return dataset
 
 
@@ -205,21 +206,6 @@ def _assign_label(
     frame, columns = infer(dataset.frame.select("label"), kinds)
     label = replace(columns[0], role="target")
     return replace(dataset, frame=dataset.frame.with_columns(frame), columns=(dataset.columns[0], label))
-
-
-def _check_classes(dataset: Dataset) -> None:
-    """Classes that only the user's own validation or test part has cannot be learned."""
-    assert dataset.target is not None
-    if dataset.part is None or dataset.column(dataset.target).kind != "category":
-        return
-    values = dataset.frame[dataset.target].to_numpy()
-    learned = set(values[dataset.part == "train"])
-    for row in np.flatnonzero(dataset.part != "train"):
-        if values[row] not in learned:
-            raise DataError(
-                f"{dataset.names[row]}: the class {values[row]!r} occurs in the {dataset.part[row]} part and never in "
-                "the training part; correct the label, add training data of that class, or take such rows out."
-            )
 
 
 def _is_labelled(dataset: Dataset) -> bool:

@@ -172,8 +172,8 @@ def _read(path: Path) -> _Contents:
             _enter(contents, name, content)
     except _DAMAGE as error:
         raise DataError(
-            f"the archive {path} cannot be read, it is damaged or incomplete: {error or type(error).__name__}. "
-            "Copy or download it again."
+            f"the archive {path} cannot be read ({str(error) or type(error).__name__}); if it is damaged or "
+            "incomplete, copy or download it again."
         ) from error
     return contents
 

@@ -159,7 +159,7 @@ def labelled_dataset(
     """The data set of a layout's files, without those that have a problem; `images` makes the pixels of those kept.
 
     Raises:
-        DataError: none is left, or none of a class.
+        DataError: none is left.
     """
     kept = _readable(source, layout.files, inspected)
     labels = [layout.labels[i] for i in kept]

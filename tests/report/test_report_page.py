@@ -271,7 +271,7 @@ def test_the_trainings_of_cross_fitting_are_lines_over_each_other(bare_run: Run)
     reader = read(bare_run)
     lines = [attributes["points"] for tag, attributes in reader.tags if tag == "polyline"]
     assert [len(line.split()) for line in lines if line] == [4, 4, 4]
-    assert "each of 3 trainings: net-fold-1, net-fold-2, net." in reader.text
+    assert "each of 3 trainings: net-fold-1, net-fold-2, net. The loss" in reader.text
 
 
 def test_another_stage_of_a_training_is_marked(bare_run: Run) -> None:

@@ -77,4 +77,5 @@ def calibration(before: Floats, after: Floats, truth: NDArray[np.int64], tempera
         "ece_before": ece(before, truth),
         "ece_after": ece(after, truth),
         "bins": reliability(after, truth),
+        "bins_before": reliability(before, truth),
     }

@@ -67,7 +67,7 @@ def key_figures(evidence: Evidence) -> list[KeyFigure]:
     seconds = (evidence.evaluation or {}).get("seconds") or evidence.facts.get("seconds")
     if seconds is not None:
         devices = {str(plan["device"]) for plan in evidence.plans.values() if "device" in plan}
-        note = " ".join(["in all", *(f"on {device}" for device in sorted(devices))])
+        note = ", ".join(["in all", *(f"on {device}" for device in sorted(devices))])
         figures.append(KeyFigure("time taken", wording.duration(seconds), note))
     return figures
 

@@ -43,7 +43,7 @@ class MLP(nn.Module):
 
 @models.register(
     "mlp",
-    family="mlp",
+    family="perceptron",
     title="Multilayer perceptron",
     year=1986,
     paper=PAPER,
@@ -61,7 +61,7 @@ def mlp(spec: InputSpec, num_outputs: int, *, hidden: Sequence[int] = (800, 800)
 
 @models.register(
     "mlp-tiny",
-    family="mlp",
+    family="perceptron",
     title="Multilayer perceptron, tiny",
     year=1986,
     paper=PAPER,

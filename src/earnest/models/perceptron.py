@@ -110,7 +110,7 @@ def num_numbers(spec: InputSpec, *, model: str) -> int:
     reference="12.0% error on MNIST for a linear classifier (LeCun et al. 1998)",
     reproduced="Rosenblatt's rule makes scikit-learn's Perceptron's weights, and stays within Novikoff's bound",
     kinds=("vector", "image"),
-    tiny=True,
+    tiny=False,
 )
 def perceptron(spec: InputSpec, num_outputs: int, *, dropout: float = 0.0) -> Perceptron:
     return Perceptron(num_numbers(spec, model="perceptron"), num_outputs, dropout=dropout)

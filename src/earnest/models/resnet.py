@@ -256,10 +256,10 @@ def resnet_small(
     Raises:
         OptionError: `depth` is not of this form, or the images are smaller than 8 x 8.
     """
-    channels, _, _ = image_shape(spec, model="resnet-small", smallest=8, instead="mlp")
     n, rest = divmod(depth - 2, 6)
     if n < 1 or rest:
         raise OptionError(f"resnet-small has 6n + 2 layers (8, 14, 20, 32, 56, 110, ...), so depth={depth} cannot be.")
+    channels, _, _ = image_shape(spec, model="resnet-small", smallest=8, instead="mlp")
     return ResNet(channels, num_outputs, block=Block, depths=(n, n, n), width=width, small=True, dropout=dropout)
 
 
@@ -278,4 +278,5 @@ def resnet_small(
     tiny=True,
 )
 def resnet_tiny(spec: InputSpec, num_outputs: int, *, dropout: float = 0.0) -> ResNet:
-    return resnet_small(spec, num_outputs, depth=8, width=8, dropout=dropout)
+    channels, _, _ = image_shape(spec, model="resnet-tiny", smallest=8, instead="mlp")
+    return ResNet(channels, num_outputs, block=Block, depths=(1, 1, 1), width=8, small=True, dropout=dropout)

@@ -1,0 +1,222 @@
+"""Every registered model through one suite: a new one is held to all of it without a line added here.
+
+What costs a forward pass runs for all of them on the meta device, which computes shapes only; what needs numbers runs
+for the small ones, each family's tiny preset among them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from earnest.core import weights
+from earnest.core.errors import OptionError
+from earnest.core.registry import Entry, models
+from earnest.core.words import Inputs, InputSpec
+
+ABOUT = {"family", "title", "year", "paper", "input", "parameters", "reference", "reproduced", "kinds", "tiny"}
+KINDS = {"image", "vector", "table"}
+NUM_OUTPUTS = 5
+ENTRIES = list(models)
+ALL = [pytest.param(entry, kind, id=f"{entry.name}-{kind}") for entry in ENTRIES for kind in entry.about["kinds"]]
+SMALL = [
+    pytest.param(entry, kind, id=f"{entry.name}-{kind}")
+    for entry in ENTRIES
+    for kind in entry.about["kinds"]
+    if entry.about["tiny"] or (entry.about["parameters"] or 1e9) < 100_000
+]
+
+
+def spec_for(entry: Entry, kind: str) -> InputSpec:
+    """An input that the model takes: 32 x 32 colour images where it is small."""
+    if kind == "table":
+        return InputSpec("table", (3,), (4, 5))
+    if kind == "vector":
+        return InputSpec("vector", (11,))
+    small = entry.about["tiny"] or entry.about["input"] is None
+    return InputSpec("image", (3, 32, 32) if small else entry.about["input"])
+
+
+def some_inputs(spec: InputSpec, number: int) -> Inputs:
+    """Random inputs on the default device."""
+    numbers = torch.randn(number, *spec.shape)
+    if spec.kind != "table":
+        return numbers
+    codes = [torch.randint(0, cardinality, (number,)) for cardinality in spec.cardinalities]
+    return numbers, torch.stack(codes, dim=1)
+
+
+def num_outputs(entry: Entry) -> int:
+    """Of the published network."""
+    return entry.about.get("num_outputs", 1000)
+
+
+@cache
+def shapes_only(name: str, spec: InputSpec) -> nn.Module:
+    """The published network on the meta device, in evaluation mode."""
+    with torch.device("meta"):
+        return models[name].build(spec, num_outputs(models[name])).eval()
+
+
+def take(inputs: Inputs, rows: slice) -> Inputs:
+    return inputs[rows] if isinstance(inputs, Tensor) else tuple(part[rows] for part in inputs)
+
+
+def small_network(entry: Entry, kind: str) -> tuple[nn.Module, InputSpec]:
+    """The model with its dropout off."""
+    spec = spec_for(entry, kind)
+    network = entry.build(spec, NUM_OUTPUTS)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return network, spec
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """For an ensemble, (B, members, outputs), the mean of its members'."""
+    logits = outputs.reshape(len(labels), -1, outputs.shape[-1])
+    members = logits.shape[1]
+    return F.cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(members))
+
+
+@pytest.mark.parametrize("entry", [pytest.param(entry, id=entry.name) for entry in ENTRIES])
+def test_what_is_known_of_it_is_complete(entry: Entry) -> None:
+    about = entry.about
+    assert set(about) >= ABOUT
+    assert all(isinstance(about[key], str) for key in ("family", "title", "paper", "reference", "reproduced"))
+    assert 1940 <= about["year"] <= 2100
+    assert set(about["kinds"]) <= KINDS
+    assert about["kinds"]
+    assert about["parameters"] is None or about["input"] is not None, "a count belongs to an input"
+
+
+def test_every_family_has_exactly_one_tiny_preset() -> None:
+    tiny = Counter(entry.about["family"] for entry in ENTRIES if entry.about["tiny"])
+    assert tiny == Counter({entry.about["family"] for entry in ENTRIES})
+
+
+@pytest.mark.parametrize(
+    "entry", [pytest.param(entry, id=entry.name) for entry in ENTRIES if entry.about["parameters"]]
+)
+def test_the_parameter_count_is_as_stated(entry: Entry) -> None:
+    network = shapes_only(entry.name, InputSpec("image", entry.about["input"]))
+    assert sum(parameter.numel() for parameter in network.parameters()) == entry.about["parameters"]
+
+
+@pytest.mark.parametrize(
+    "entry", [pytest.param(entry, id=entry.name) for entry in ENTRIES if entry.about.get("weights")]
+)
+def test_its_weights_are_known_and_its_own(entry: Entry) -> None:
+    known = weights.find(entry.about["weights"])
+    assert known.architecture == entry.name
+    assert known.layout in entry.about["layouts"]
+    expected = entry.about["preprocessing"]
+    assert (known.preprocessing.size, known.preprocessing.mean, known.preprocessing.std) == (
+        expected["size"],
+        expected["mean"],
+        expected["std"],
+    )
+
+
+@pytest.mark.parametrize(("entry", "kind"), ALL)
+def test_outputs_have_the_right_shape(entry: Entry, kind: str) -> None:
+    spec = spec_for(entry, kind)
+    network = shapes_only(entry.name, spec)
+    with torch.device("meta"):
+        outputs = network(some_inputs(spec, 3))
+    assert (outputs.shape[0], outputs.shape[-1]) == (3, num_outputs(entry))
+    assert outputs.ndim == 2 or (kind == "table" and outputs.ndim == 3), (
+        "an ensemble for tables keeps its members apart"
+    )
+
+
+@pytest.mark.parametrize(("entry", "kind"), [case for case in ALL if case.values[1] != "table"])
+def test_features_and_a_new_head_make_the_output(entry: Entry, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_for(entry, kind)
+    network = shapes_only(entry.name, spec)
+    with torch.device("meta"):
+        inputs = some_inputs(spec, 3)
+        assert network.features(inputs).shape == (3, network.num_features)
+        monkeypatch.setitem(network._modules, "head", nn.Linear(network.num_features, 13))
+        assert network(inputs).shape == (3, 13)
+
+
+@pytest.mark.parametrize(("entry", "kind"), ALL)
+def test_an_input_of_another_kind_is_refused(entry: Entry, kind: str) -> None:
+    for other in KINDS - set(entry.about["kinds"]):
+        with pytest.raises(OptionError, match=r"the model '[\w-]+' reads"):
+            entry.build(spec_for(entry, other), NUM_OUTPUTS)
+
+
+@pytest.mark.parametrize(("entry", "kind"), SMALL)
+def test_one_output_is_enough(entry: Entry, kind: str) -> None:
+    spec = spec_for(entry, kind)
+    outputs = entry.build(spec, 1).eval()(some_inputs(spec, 3))
+    assert (outputs.shape[0], outputs.shape[-1]) == (3, 1)
+
+
+@pytest.mark.parametrize(("entry", "kind"), SMALL)
+def test_every_parameter_gets_a_gradient(entry: Entry, kind: str) -> None:
+    network, spec = small_network(entry, kind)
+    cross_entropy(network.train()(some_inputs(spec, 32)), torch.randint(NUM_OUTPUTS, (32,))).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize(("entry", "kind"), SMALL)
+def test_it_learns_eight_random_examples_by_heart(entry: Entry, kind: str) -> None:
+    network, spec = small_network(entry, kind)
+    inputs, labels = some_inputs(spec, 8), torch.randint(NUM_OUTPUTS, (8,))
+    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    network.train()
+    for _ in range(600):
+        loss = cross_entropy(network(inputs), labels)
+        if loss < 0.05:
+            break
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.05
+
+
+@pytest.mark.parametrize(("entry", "kind"), SMALL)
+def test_one_row_or_many_the_answers_are_the_same(entry: Entry, kind: str) -> None:
+    network, spec = small_network(entry, kind)
+    inputs = some_inputs(spec, 9)
+    with torch.inference_mode():
+        network.train()(inputs)  # so that normalisation has seen something
+        together = network.eval()(inputs)
+        apart = torch.cat([network(take(inputs, slice(row, row + 1))) for row in range(9)])
+    torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-5 * float(together.abs().max().clamp_min(1)))
+
+
+@pytest.mark.parametrize(("entry", "kind"), SMALL)
+def test_saved_and_loaded_it_answers_the_same(entry: Entry, kind: str, tmp_path: Path) -> None:
+    network, spec = small_network(entry, kind)
+    inputs = some_inputs(spec, 9)
+    with torch.inference_mode():
+        network.train()(inputs)
+    save_file(network.state_dict(), tmp_path / "model.safetensors")
+    loaded, _ = small_network(entry, kind)
+    loaded.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    with torch.inference_mode():
+        assert torch.equal(loaded.eval()(inputs), network.eval()(inputs))
+
+
+@pytest.mark.parametrize(("entry", "kind"), SMALL)
+def test_a_seed_decides_the_first_parameters(entry: Entry, kind: str) -> None:
+    states = []
+    for _ in range(2):
+        torch.manual_seed(20)
+        states.append(small_network(entry, kind)[0].state_dict())
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])

@@ -102,8 +102,8 @@ def test_known_entries_are_whole() -> None:
 
 
 def test_unknown_name_offers_the_nearest() -> None:
-    with pytest.raises(OptionError, match=r"did you mean 'efficientnet_lite0\.imagenet'\?"):
-        weights.find("eficientnet_lite0.imagenet")
+    with pytest.raises(OptionError, match=r"did you mean 'efficientnet-lite0\.imagenet'\?"):
+        weights.find("eficientnet-lite0.imagenet")
 
 
 def test_package_file_is_loaded_without_importing_the_package(packaged: Path, tensors: dict[str, torch.Tensor]) -> None:

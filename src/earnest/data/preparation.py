@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -21,6 +22,8 @@ class Normalise:
     mean: Sequence[float]
     """By channel, in 0..255."""
     std: Sequence[float]
+    size: int | None = None
+    """Side of the square that pretrained weights expect; None takes pictures as they are."""
 
     @classmethod
     def of(cls, images: NDArray[np.uint8], *, most: int = 5000) -> Normalise:
@@ -38,8 +41,26 @@ class Normalise:
         """The same for a tensor."""
         mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
-        return (images.permute(0, 3, 1, 2).float() - mean) / std
+        floats = images.permute(0, 3, 1, 2).float()
+        if self.size is not None:
+            floats = centre_square(floats, self.size)
+        return (floats - mean) / std
 
     def facts(self) -> dict[str, Any]:
         """For model.json."""
-        return {"mean": list(self.mean), "std": list(self.std)}
+        return {"mean": list(self.mean), "std": list(self.std), "size": self.size}
+
+
+def centre_square(images: Tensor, size: int) -> Tensor:
+    """The centre of images (B, C, H, W), `size` pixels square, scaled only where it must be.
+
+    A shorter side between `size` and 8/7 of it (256 for 224, as the field has it) is kept; any other is scaled to the
+    nearer end.
+    """
+    shorter = min(images.shape[-2:])
+    wanted = min(max(shorter, size), round(size * 8 / 7))
+    if wanted != shorter:
+        sides = [max(size, round(side * wanted / shorter)) for side in images.shape[-2:]]
+        images = F.interpolate(images, size=sides, mode="bilinear", align_corners=False, antialias=True)
+    top, left = ((side - size) // 2 for side in images.shape[-2:])
+    return images[..., top : top + size, left : left + size]

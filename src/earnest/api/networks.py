@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from earnest.api.question import Bench
+from earnest.api.recipes import reserve
 from earnest.core.progress import duration
 from earnest.core.recipe import Recipe
 from earnest.core.seeds import derive
@@ -19,8 +20,6 @@ from earnest.training import plan as plans
 from earnest.training.session import train_in_run
 from earnest.training.state import Plan, TrainState
 
-PROBING_WORTH = 20.0
-"""Seconds of training below which the plan is not probed, only timed."""
 VALIDATION_COST = 0.35
 """Seconds to validate an example, as a share of the seconds to train on one."""
 
@@ -51,12 +50,8 @@ class Fit:
     source: Source
     validation: Source | None
     recipe: Recipe
-    epochs: int | None
-    """What the user asked for; None lets the budget decide, up to the recipe's."""
     seconds: float
-    """To train for, at most; what the budget decides by."""
-    reserve: float
-    """Seconds of the run's budget that are kept for what comes after."""
+    """To train for, at most, unless the user says how many epochs."""
 
 
 def fit_network(bench: Bench, fit: Fit) -> TrainState:
@@ -71,7 +66,7 @@ def fit_network(bench: Bench, fit: Fit) -> TrainState:
     state = TrainState(model.to(plan.device), fit.task.to(plan.device), seed=derive(bench.seed, fit.name), plan=plan)
     started = time.monotonic()
     recipe = fit.recipe.but(epochs=frozen["epochs"])
-    clock = Within(bench.clock, fit.reserve)
+    clock = Within(bench.clock, reserve(bench.request))
     train_in_run(bench.run, state, fit.source, fit.validation, recipe, name=fit.name, clock=clock, screen=bench.screen)
     bench.run.log("trained", training=fit.name, step=state.position.step, seconds=time.monotonic() - started)
     return state
@@ -83,9 +78,9 @@ def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, object]:
     steps = fit.source.num_batches()
     checked = fit.validation.num_batches() if fit.validation is not None else 0
     epoch_seconds = pace.seconds_per_step * (steps + VALIDATION_COST * checked)
-    seconds = min(fit.seconds, bench.clock.left() - fit.reserve)
+    seconds = min(fit.seconds, bench.clock.left() - reserve(bench.request))
     affordable = max(1, math.floor(seconds / epoch_seconds))
-    epochs = fit.epochs or min(fit.recipe.epochs, affordable)
+    epochs = bench.request.epochs or min(fit.recipe.epochs, affordable)
     frozen = {
         "machine": asdict(pace.plan),
         "epochs": epochs,

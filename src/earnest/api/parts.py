@@ -125,7 +125,8 @@ class LinearPart:
     @classmethod
     def unpack(cls, facts: dict[str, Any], tensors: dict[str, Tensor], num_classes: int | None) -> LinearPart:
         arrays = {name: tensor.numpy().astype(np.float64) for name, tensor in tensors.items()}
-        return cls(Linear(facts["name"], **arrays), tuple(facts["cardinalities"]))
+        model = Linear(facts["name"], arrays["mean"], arrays["scale"], arrays["coef"], arrays["intercept"])
+        return cls(model, tuple(facts["cardinalities"]))
 
 
 def table_features(table: EncodedTable, cardinalities: Sequence[int]) -> NDArray[np.float32]:

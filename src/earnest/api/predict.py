@@ -17,6 +17,7 @@ from earnest.core.run import FORMAT, read_json
 from earnest.data.columns import conform
 from earnest.data.dataset import Dataset, Images
 from earnest.data.image_columns import attach_images
+from earnest.data.images import Channels
 from earnest.data.pixels import fit
 from earnest.data.read import read_for_prediction
 
@@ -84,7 +85,7 @@ class Predictor:
     def _picture(self, images: Images, index: int) -> NDArray[np.uint8]:
         size = self.model.shipped.size
         assert size is not None
-        channels = 1 if self.model.shipped.channels == 1 else 3
+        channels: Channels = 1 if self.model.shipped.channels == 1 else 3
         return fit(images.load(index, at_least=max(size)), size, channels)
 
     def _frame(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from earnest.api.request import Request
 from earnest.core.recipe import Recipe
+from earnest.core.words import InputSpec
+from earnest.data.augment import defaults
 
 RESERVE_SHARE = 0.08
 LEAST_RESERVE = 6.0
 """Seconds of a budget that evaluation and report are given."""
 
 
-def for_images(request: Request, shape: tuple[int, ...], num_rows: int) -> tuple[Recipe, float]:
-    """The recipe for images of `shape` (N, H, W, C) with `num_rows` to learn from, and seconds to train for."""
+def for_images(request: Request, spec: InputSpec, num_rows: int, labels: Sequence[str]) -> Recipe:
+    """The recipe for a network that learns from `num_rows` images and nothing else."""
     recipe = Recipe(
-        model=request.model or "airnet",
+        model="airnet",
         epochs=40,
         batch_size=64 if num_rows < 5000 else 256,
         optimiser="adamw",
@@ -24,14 +27,33 @@ def for_images(request: Request, shape: tuple[int, ...], num_rows: int) -> tuple
         label_smoothing=0.1,
         schedule="linear",
         warmup=0.2,
+        augment=defaults(spec.shape[0], labels),
     )
-    return stated(request, recipe), 60 + 540 * min(1.0, num_rows / 50_000)
+    return stated(request, recipe)
 
 
-def for_tables(request: Request, num_rows: int) -> tuple[Recipe, float]:
-    """The network's recipe for a table with `num_rows` to learn from, and seconds to train for."""
+def for_fine_tuning(request: Request, architecture: str) -> Recipe:
+    """The recipe for a pretrained network whose head is the linear model's."""
     recipe = Recipe(
-        model=request.model or "tabm",
+        model=architecture,
+        epochs=2,
+        batch_size=16,
+        optimiser="adamw",
+        lr=2e-4,
+        layer_decay=0.8,
+        weight_decay=0.01,
+        schedule="cosine",
+        warmup=0.1,
+        augment=("crop", "random-flip"),
+        flip_average=True,
+    )
+    return stated(request, recipe)
+
+
+def for_tables(request: Request, num_rows: int) -> Recipe:
+    """The network's recipe for a table with `num_rows` to learn from."""
+    recipe = Recipe(
+        model="tabm",
         epochs=60,
         batch_size=256 if num_rows > 5000 else 64,
         optimiser="adamw",
@@ -41,7 +63,7 @@ def for_tables(request: Request, num_rows: int) -> tuple[Recipe, float]:
         warmup=0.05,
         patience=12,
     )
-    return stated(request, recipe), 60 + 240 * min(1.0, num_rows / 50_000)
+    return stated(request, recipe)
 
 
 def stated(request: Request, recipe: Recipe) -> Recipe:
@@ -54,6 +76,13 @@ def stated(request: Request, recipe: Recipe) -> Recipe:
     if request.model is not None:
         changes["model"] = request.model
     return recipe.but(**changes)
+
+
+def seconds_for(request: Request, num_rows: int) -> float:
+    """Seconds to train a network for: what the user gave, or one to ten minutes by the number of rows."""
+    if request.minutes is not None:
+        return 60 * request.minutes
+    return 60 + 540 * min(1.0, num_rows / 50_000)
 
 
 def reserve(request: Request) -> float:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from earnest.api import recipes
-from earnest.api.images import image_task
 from earnest.api.networks import Fit, fit_network
 from earnest.api.parts import LinearPart, NetworkPart, Part, Shipped, TreesPart, average, table_features
+from earnest.api.pictures import task_for
 from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted
 from earnest.core.registry import models
 from earnest.core.words import InputSpec
@@ -75,9 +75,9 @@ def fit_trees(bench: Bench, question: Question) -> Candidate:
 
 def fit_tabular_network(bench: Bench, question: Question) -> Candidate:
     """The network for tables."""
-    recipe, seconds = recipes.for_tables(bench.request, len(question.split.train))
+    recipe = recipes.for_tables(bench.request, len(question.split.train))
+    seconds = recipes.seconds_for(bench.request, len(question.split.train))
     recipe.write(bench.run.path / "recipe.toml")
-    reserve = recipes.reserve(bench.request)
     fits: list[None] = []
 
     def fit(table: Encoded, train: Rows, validation: Rows) -> Part:
@@ -85,7 +85,7 @@ def fit_tabular_network(bench: Bench, question: Question) -> Candidate:
         learns, stops = _with_validation(train, validation)
         arrays = (table.all.network_numbers(), table.all.codes)
         spec = InputSpec("table", (arrays[0].shape[1],), table.encoder.cardinalities)
-        task = image_task(question, recipe, learns)
+        task = task_for(question, recipe, learns)
 
         def source(rows: Rows, *, learning: bool) -> ArrayBatches:
             size = recipe.batch_size if learning else 4096
@@ -100,9 +100,7 @@ def fit_tabular_network(bench: Bench, question: Question) -> Candidate:
                 source=source(learns, learning=True),
                 validation=source(stops, learning=False),
                 recipe=recipe,
-                epochs=bench.request.epochs,
                 seconds=seconds / (len(question.folds) + 1),
-                reserve=reserve,
             ),
         )
         return NetworkPart(state.model, task, recipe.model, recipe.model_options, spec)

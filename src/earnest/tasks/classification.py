@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from earnest.core.recipe import Recipe
 from earnest.core.words import Batch, Loss, Source, Stage, Step, Task
 
-Score = Callable[[NDArray[np.int64], NDArray[np.float64]], float]
-"""A metric of (true classes (N,), probabilities (N, C))."""
+Score = Callable[[NDArray[Any], NDArray[np.float64]], float]
+"""A metric of (true classes (N,), probabilities (N, C)), or of (true values (N,), predicted ones)."""
 
 AUXILIARY_WEIGHT = 0.3
 """Weight of an auxiliary head's loss (Szegedy et al. 2014, section 5)."""
@@ -90,8 +90,9 @@ class Classification(Task):
         """Class probabilities (B, C), float32."""
         logits = model(batch.inputs).float()
         if self.flip_average and isinstance(batch.inputs, Tensor):
-            return (_softmax(logits) + _softmax(model(batch.inputs.flip(-1)).float())) / 2
-        return _softmax(logits)
+            logits = (logits + model(batch.inputs.flip(-1)).float()) / 2
+        probabilities = logits.softmax(-1)
+        return probabilities.mean(1) if probabilities.ndim == 3 else probabilities
 
     def decode(self, output: Tensor) -> Any:
         """The most probable class's number for each example."""
@@ -106,8 +107,3 @@ class Classification(Task):
         repeated = targets.repeat_interleave(members, 0)
         flat = logits.flatten(0, 1).float()
         return F.cross_entropy(flat, repeated, reduction="sum", label_smoothing=self.label_smoothing) / members
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    probabilities = logits.softmax(-1)
-    return probabilities.mean(1) if probabilities.ndim == 3 else probabilities

@@ -112,5 +112,5 @@ def _checksum(tensors: dict[str, Tensor]) -> int:
         tensor = tensors[name].reshape(-1)
         total = zlib.crc32(name.encode(), total)
         if tensor.numel():
-            total = zlib.crc32(tensor.view(torch.uint8).numpy(), total)
+            total = zlib.crc32(tensor.view(torch.uint8).numpy().data, total)
     return total

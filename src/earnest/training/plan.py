@@ -7,6 +7,7 @@ import itertools
 import os
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -58,7 +59,7 @@ def probe(model: nn.Module, task: Task, source: Source, recipe: Recipe, *, devic
     threads = torch.get_num_threads()
     best = _pace(Plan(device=device, threads=threads), model, task, batch, recipe, seed)
     plain_loss = best.loss
-    trials = []
+    trials: list[dict[str, Any]] = []
     if any(x.ndim == 4 for x in ([batch.inputs] if isinstance(batch.inputs, torch.Tensor) else batch.inputs)):
         trials.append({"channels_last": True})
     if _may_have_fast_bf16(device):
@@ -66,7 +67,7 @@ def probe(model: nn.Module, task: Task, source: Source, recipe: Recipe, *, devic
     if device == "cpu" and threads > 1:
         trials.append({"threads": 1})
     for change in trials:
-        pace = _pace(replace(best.plan, **change), model, task, batch, recipe, seed)  # type: ignore[arg-type]
+        pace = _pace(replace(best.plan, **change), model, task, batch, recipe, seed)
         agrees = abs(pace.loss - plain_loss) <= AGREES * max(abs(plain_loss), 1e-6)
         if agrees and pace.seconds_per_step < PAYS * best.seconds_per_step:
             best = pace
@@ -92,7 +93,7 @@ def _pace(plan: Plan, model: nn.Module, task: Task, batch: Batch, recipe: Recipe
     seconds, loss = [], None
     for number in range(WARM_STEPS + TIMED_STEPS):
         started = time.perf_counter()
-        for _ in update.take(state, batch, recipe, phase, Step(progress=0.0), lambda: torch.manual_seed(seed) and None):
+        for _ in update.take(state, batch, recipe, phase, Step(progress=0.0), lambda: None):
             pass
         if plan.device.startswith("cuda"):
             torch.cuda.synchronize()

@@ -1,0 +1,124 @@
+"""Decoded pictures, and the batches and tasks that networks learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earnest.api.parts import LinearPart, NetworkPart, Shipped
+from earnest.api.question import Bench, Question, Rows
+from earnest.core.errors import OptionError
+from earnest.core.recipe import Recipe
+from earnest.core.registry import models
+from earnest.core.weights import Weights
+from earnest.core.words import InputSpec
+from earnest.data.augment import Augmented
+from earnest.data.batches import ArrayBatches
+from earnest.data.cache import cache_folder
+from earnest.data.dataset import Dataset
+from earnest.data.images import Channels, choose_channels, choose_size, decode, drop_unreadable
+from earnest.data.preparation import Normalise
+from earnest.tasks.classification import Classification
+from earnest.tasks.regression import Regression
+
+SCRATCH_SIDE = 64
+"""Larger images are scaled to this side for networks that learn from nothing, unless the user names another network."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Decoded images, row for row with the data set."""
+
+    array: NDArray[np.uint8]
+    """(N, H, W, C)"""
+    weights: Weights | None = None
+    """Pretrained weights that suit them, for which they were decoded."""
+
+    @property
+    def spec(self) -> InputSpec:
+        """What a model is told."""
+        _, height, width, channels = self.array.shape
+        return InputSpec("image", (channels, height, width))
+
+    def shipped(self, part: LinearPart | NetworkPart) -> Shipped:
+        """The part as something to ship."""
+        _, height, width, channels = self.array.shape
+        return Shipped((part,), (height, width), channels)
+
+
+def look(bench: Bench, dataset: Dataset, weights: Weights | None, *, model: str | None) -> tuple[Dataset, Pictures]:
+    """Decode every image once, to suit `weights` or `model`; those that cannot be read leave the data set, listed."""
+    (column,) = dataset.images
+    images = dataset.images[column]
+    channels: Channels = 3
+    if weights is not None:
+        size = (weights.preprocessing.size, weights.preprocessing.size)
+    else:
+        channels = choose_channels(images)
+        size = choose_size(images, largest=_side_for(model))
+    with bench.screen.bar("decoding images", len(images)) as bar:
+        decoded = decode(
+            images,
+            size=size,
+            channels=channels,
+            cache_folder=cache_folder(),
+            progress=lambda done, total: bar(done),
+        )
+    return drop_unreadable(dataset, decoded), Pictures(decoded.array, weights)
+
+
+def task_for(question: Question, recipe: Recipe, train: Rows) -> Classification | Regression:
+    """The task that the question is; `train` are the rows from which it may learn a scale."""
+    selects = {
+        "metric": question.metric.name,
+        "score": question.metric,
+        "higher_is_better": question.metric.higher_is_better,
+    }
+    if question.num_classes is None:
+        return Regression(question.truth[train], **selects)  # type: ignore[arg-type]
+    return Classification(
+        question.num_classes,
+        label_smoothing=recipe.label_smoothing,
+        flip_average=recipe.flip_average,
+        **selects,  # type: ignore[arg-type]
+    )
+
+
+def batches(
+    question: Question,
+    pictures: Pictures,
+    rows: Rows,
+    recipe: Recipe,
+    normalise: Normalise,
+    *,
+    learning: bool = False,
+) -> ArrayBatches:
+    """The rows as a source: shuffled and augmented for learning, in order and as they are for validation."""
+    augmented = Augmented(normalise, recipe.augment, recipe.mixup, recipe.cutmix, question.num_classes)
+    return ArrayBatches(
+        (pictures.array,),
+        question.truth,
+        rows,
+        batch_size=recipe.batch_size if learning else 4 * recipe.batch_size,
+        shuffle=learning,
+        transform=augmented if learning else normalise,
+    )
+
+
+def check_takes_images(name: str) -> None:
+    """
+    Raises:
+        OptionError: the architecture is not for images.
+    """
+    kinds: Sequence[str] = models[name].about["kinds"]
+    if "image" not in kinds:
+        raise OptionError(f"--model {name} takes no images; `earnest zoo` lists those that do, such as airnet.")
+
+
+def _side_for(model: str | None) -> int:
+    if model is None or not models[model].about["input"]:
+        return SCRATCH_SIDE
+    return int(models[model].about["input"][-1])

@@ -27,6 +27,9 @@ from earnest.tasks.regression import Regression
 SCRATCH_SIDE = 64
 """Larger images are scaled to this side for networks that learn from nothing, unless the user names another network."""
 
+ROOM_TO_CROP = 8 / 7
+"""Side that images are kept in, as a multiple of the side that pretrained weights expect: 256 for 224."""
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -55,7 +58,7 @@ def look(bench: Bench, dataset: Dataset, weights: Weights | None, *, model: str 
     images = dataset.images[column]
     channels: Channels = 3
     if weights is not None:
-        size = (weights.preprocessing.size, weights.preprocessing.size)
+        size = choose_size(images, largest=round(weights.preprocessing.size * ROOM_TO_CROP))
     else:
         channels = choose_channels(images)
         size = choose_size(images, largest=_side_for(model))

@@ -25,11 +25,11 @@ from earnest.core.weights import Weights
 from earnest.core.words import InputSpec
 from earnest.data.cache import cache_folder
 from earnest.data.preparation import Normalise
-from earnest.evaluation.baselines import linear
 from earnest.models import efficientnet_lite, resnet
 from earnest.tasks.classification import Classification
 from earnest.tasks.regression import Regression
 from earnest.training.features import extract_features
+from earnest.training.linear_head import LinearHead, fit_linear_head
 
 FEW = 10_000
 """Rows up to which pretrained weights are used unasked."""
@@ -54,12 +54,13 @@ class Pretrained:
     model: nn.Module
     normalise: Normalise
 
-    def with_head(self, weight: Floats, bias: Floats) -> nn.Module:
-        """A copy whose head is the linear map `weight` (C, F), `bias` (C,)."""
-        model = build(self.weights.architecture, len(bias))
+    def with_head(self, head: LinearHead) -> nn.Module:
+        """A copy whose head is the linear model."""
+        model = build(self.weights.architecture, len(head.bias))
         state = {name: tensor for name, tensor in self.model.state_dict().items() if not name.startswith("head.")}
-        head = {"head.weight": torch.from_numpy(weight).float(), "head.bias": torch.from_numpy(bias).float()}
-        model.load_state_dict({**state, **head})
+        model.load_state_dict(state, strict=False)
+        assert isinstance(model.head, nn.Linear)
+        head.install(model.head)
         return model
 
 
@@ -83,7 +84,9 @@ def fetch(weights: Weights, request: Request, screen: Screen) -> Pretrained:
     renamed = LAYOUTS[weights.layout](state)
     model = build(weights.architecture, len(renamed["head.bias"]))
     model.load_state_dict(renamed)
-    return Pretrained(weights, model, Normalise(weights.preprocessing.mean, weights.preprocessing.std))
+    return Pretrained(
+        weights, model, Normalise(weights.preprocessing.mean, weights.preprocessing.std, weights.preprocessing.size)
+    )
 
 
 def build(architecture: str, num_outputs: int) -> nn.Module:
@@ -110,27 +113,16 @@ class Frozen:
             )
         self.seconds = time.monotonic() - started
 
-    def fit_head(
-        self, bench: Bench, question: Question, task: Classification | Regression, train: Rows, validation: Rows
-    ) -> tuple[Floats, Floats]:
-        """A linear model on the features, as the weight (C, F) and bias (C,) of a head for `task`."""
-        chooses = validation if len(validation) else train[::5]
-        learns = train if len(validation) else np.setdiff1d(train, chooses)
-        wanted = question.truth
+    def fit_head(self, question: Question, task: Classification | Regression, train: Rows, *, seed: int) -> LinearHead:
+        """A linear model on the training rows' features, its penalty chosen among them, as a head for `task`."""
+        wanted = question.truth[train]
         if isinstance(task, Regression):
-            wanted = task.standardise(torch.from_numpy(question.truth)).numpy()
-        model = linear(
-            (self.features[learns], wanted[learns]),
-            (self.features[chooses], wanted[chooses]),
-            num_classes=question.num_classes,
-            seed=bench.seed,
-        )
-        weight = model.coef / model.scale
-        return weight, model.intercept - weight @ model.mean
+            wanted = task.standardise(torch.from_numpy(wanted)).numpy()
+        return fit_linear_head(self.features[train], wanted, num_classes=question.num_classes, seed=seed % 2**32)
 
-    def answers(self, head: tuple[Floats, Floats], task: Classification | Regression, rows: Rows) -> Floats:
+    def answers(self, head: LinearHead, task: Classification | Regression, rows: Rows) -> Floats:
         """What a head says of rows: probabilities (N, C) or values (N,)."""
-        outputs = self.features[rows].astype(np.float64) @ head[0].T + head[1]
+        outputs = head(self.features[rows])
         if isinstance(task, Regression):
             values: Floats = task.decode(torch.from_numpy(outputs)).numpy()
             return values
@@ -146,8 +138,8 @@ def linear_on_features(bench: Bench, question: Question, pictures: Pictures, fro
 
     def fit(name: str, train: Rows, validation: Rows) -> Predict:
         task = task_for(question, recipe, train)
-        head = frozen.fit_head(bench, question, task, train, validation)
-        fitted.append(_part(frozen.pretrained, frozen.pretrained.with_head(*head), task))
+        head = frozen.fit_head(question, task, train, seed=bench.seed)
+        fitted.append(_part(frozen.pretrained, frozen.pretrained.with_head(head), task))
         return lambda rows: frozen.answers(head, task, rows)
 
     predictions, predict = cross_fitted(question, fit)
@@ -184,12 +176,12 @@ def fine_tuned(bench: Bench, question: Question, pictures: Pictures, frozen: Fro
 
     def fit(name: str, train: Rows, validation: Rows) -> Predict:
         task = task_for(question, recipe, train)
-        head = frozen.fit_head(bench, question, task, train, validation)
+        head = frozen.fit_head(question, task, train, seed=bench.seed)
         state = fit_network(
             bench,
             Fit(
                 name="-".join(filter(None, ("fine-tuned", name))),
-                build=lambda: frozen.pretrained.with_head(*head),
+                build=lambda: frozen.pretrained.with_head(head),
                 task=task,
                 source=batches(question, pictures, train, recipe, normalise, learning=True),
                 validation=batches(question, pictures, validation, recipe, normalise) if len(validation) else None,

@@ -19,6 +19,8 @@ USUAL_STRENGTH = 0.1
 UNSEEN = -20.0
 """The logit of a class without examples."""
 PASSES = 300
+MOST_TO_CHOOSE_ON = 2000
+"""Rows on which the penalty is chosen, at most."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ def fit_linear_head(
         ridge = RidgeCV([1 / strength for strength in STRENGTHS]).fit(x, truth)
         weight, bias, strength = np.atleast_2d(ridge.coef_), np.atleast_1d(ridge.intercept_), 1 / float(ridge.alpha_)
     else:
-        strength = _choose_strength(x, truth, seed)
+        some = np.random.default_rng(seed).permutation(len(x))[:MOST_TO_CHOOSE_ON]
+        strength = _choose_strength(x[some], truth[some], seed)
         weight, bias = _softmax_rows(_logistic(x, truth, strength), num_classes)
     weight = weight.astype(np.float64) / scale
     return LinearHead(weight, bias - weight @ centre, strength)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from earnest.audit.findings import Finding, checks, counted
+from earnest.audit.findings import Finding, checks, counted, percent
 from earnest.data.dataset import Dataset, Split
 
 MANY = 0.05
@@ -27,7 +27,7 @@ def duplicates(dataset: Dataset, split: Split | None) -> list[Finding]:
             repeats,
             check="duplicates",
             severity="medium" if share > MANY else "low",
-            title=f"{counted(len(repeats), what)} repeat another one exactly ({share:.1%})",
+            title=f"{counted(len(repeats), what)} repeat another one exactly ({percent(share)})",
             detail=f"{dataset.names[repeats[0]]} has the inputs of {dataset.names[original]}, for example. "
             "Repeats are kept on one side of every split that earnest makes, so they help no score.",
             fix="Nothing has to be done; remove the repeats if they come from a mistake in collecting the data.",
@@ -54,7 +54,7 @@ def duplicates_across(dataset: Dataset, split: Split | None) -> list[Finding]:
             shared,
             check="duplicates across the split",
             severity="high" if share > MANY else "medium",
-            title=f"{counted(len(shared), f'test {what}')} also among the training {what}s ({share:.1%} of the test)",
+            title=f"{counted(len(shared), f'test {what}')} ({percent(share)}) also among those to learn from",
             detail=f"{dataset.names[shared[0]]} equals {dataset.names[twin]}, for example. "
             "A model that remembers them looks better than it is.",
             fix=f"The training copies are left out of training and the test stays as it is; "

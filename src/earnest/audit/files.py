@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from earnest.audit.findings import MOST_SHOWN, Finding, Severity, checks, counted
+from earnest.audit.findings import MOST_SHOWN, Finding, Severity, checks, counted, percent
 from earnest.data.dataset import Dataset, Split
 
 MANY, SOME = 0.05, 0.01
@@ -24,7 +24,7 @@ def left_out(dataset: Dataset, split: Split | None) -> list[Finding]:
         Finding(
             check="left out",
             severity=severity,
-            title=f"{counted(num, 'image' if dataset.images else 'row')} left out as unusable ({share:.1%})",
+            title=f"{counted(num, 'image' if dataset.images else 'row')} left out as unusable ({percent(share)})",
             detail="; ".join(f"{reason} ({count:,})" for reason, count in reasons) + f". The first: {first.where}.",
             fix="Mend or remove them. If they have something in common, the scores hold only for data without it.",
             count=num,

@@ -74,8 +74,13 @@ def counted(num: int, one: str, many: str | None = None) -> str:
     return f"{num:,} {one if num == 1 else many or one + 's'}"
 
 
+def percent(share: float) -> str:
+    """`"12.3%"`, and `"under 0.1%"` instead of nought."""
+    return f"{share:.1%}" if share == 0 or share >= 0.001 else "under 0.1%"
+
+
 def listed(names: Iterable[str], most: int = 5) -> str:
     """`"'a', 'b' and 7 more"`."""
     names = list(names)
-    shown = ", ".join(repr(name) for name in names[:most])
+    shown = ", ".join(repr(str(name)) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from earnest.audit.findings import Finding, checks, counted, is_classification, listed
+from earnest.audit.findings import Finding, checks, counted, is_classification, listed, percent
 from earnest.data.dataset import Dataset, Split
 
 MANY = 0.01
@@ -37,7 +37,7 @@ def label_conflicts(dataset: Dataset, split: Split | None) -> list[Finding]:
             check="label conflicts",
             severity="high" if pictures and share > MANY else "medium" if pictures or share > MANY else "low",
             title=f"{counted(len(in_order), 'image' if pictures else 'row')} equal another one but not its "
-            f"{dataset.target!r} ({share:.1%})",
+            f"{dataset.target!r} ({percent(share)})",
             detail=f"{listed((dataset.names[i] for i in example), 3)} have equal inputs, and are called "
             f"{listed(labels[np.unique(codes[example])], 3)}. No model can be right about all of them.",
             fix="Look at them and correct the wrong labels."

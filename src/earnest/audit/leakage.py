@@ -39,7 +39,7 @@ def target_leakage(dataset: Dataset, split: Split | None) -> list[Finding]:
     columns = dataset.inputs("number", "category", "date", "text")
     if dataset.target is None or not columns:
         return []
-    rows = _rows(dataset, split, len(columns))
+    rows = rows_to_look_at(dataset, split, len(columns))
     target = dataset.frame[dataset.target][rows]
     if is_classification(dataset):
         classes, codes = np.unique(target.cast(str).to_numpy().astype(str), return_inverse=True)
@@ -80,7 +80,7 @@ def _finding(dataset: Dataset, column: Column, score: float, measure: str, certa
     )
 
 
-def _rows(dataset: Dataset, split: Split | None, num_columns: int) -> Codes:
+def rows_to_look_at(dataset: Dataset, split: Split | None, num_columns: int) -> Codes:
     """Rows to look at: none of the test, and as many as take a second or two."""
     if split is not None:
         rows = np.concatenate([split.train, split.validation])

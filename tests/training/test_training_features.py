@@ -56,7 +56,7 @@ def trained_looking(model: nn.Module) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("name", ["efficientnet-lite0", "resnet18"])
+@pytest.mark.parametrize("name", ["efficientnet-lite-tiny", "resnet-tiny"])
 def test_folding_changes_nothing_but_speed(name: str) -> None:
     model = trained_looking(models[name].build(InputSpec("image", (3, 64, 64)), 3)).double()
     before = {key: value.clone() for key, value in model.state_dict().items()}

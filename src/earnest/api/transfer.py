@@ -35,8 +35,8 @@ FEW = 10_000
 """Rows up to which pretrained weights are used unasked."""
 LEAST_SIDE = 64
 """Pixels below which images hold too little for networks that learned from photographs."""
-FINE_TUNING_COST = 8.0
-"""Seconds to fine-tune on an image for an epoch, as a multiple of the seconds to see it once."""
+FINE_TUNING_COST = 3.0
+"""Seconds to fine-tune on an image for an epoch, as a multiple of the seconds to see it and its mirror image once."""
 
 LAYOUTS = {
     "efficientnet-lite-pytorch": efficientnet_lite.from_official,
@@ -149,20 +149,21 @@ def linear_on_features(bench: Bench, question: Question, pictures: Pictures, fro
 
 
 def worth_fine_tuning(bench: Bench, question: Question, pictures: Pictures, frozen: Frozen, *, score: float) -> bool:
-    """Whether there is something left to gain and time to gain it; decided once and kept in the plan."""
-    plan = bench.run.facts().get("plan", {})
-    if "ladder" not in plan:
-        recipe = recipes.for_fine_tuning(bench.request, frozen.pretrained.weights.architecture)
-        rows = len(question.scored) * (len(question.folds) + 1) if question.folds else len(question.split.train)
-        a_look = frozen.seconds / max(len(pictures.array), 1)
-        needed = a_look * FINE_TUNING_COST * recipe.epochs * rows
-        seconds = min(recipes.seconds_for(bench.request, rows), bench.clock.left() - recipes.reserve(bench.request))
-        perfect = question.metric.limits[1] if question.metric.higher_is_better else question.metric.limits[0]
-        plan["ladder"] = {"fine_tune": needed < seconds and score != perfect, "needed_seconds": needed}
-        bench.run.update(plan=plan)
-        if needed >= seconds:
-            bench.screen.say(f"fine-tuning would take about {duration(needed)}, which is more than there is: left out")
-    return bool(plan["ladder"]["fine_tune"])
+    """Whether there is something left to gain and time to gain it; decided once and kept in run.json."""
+    decided = bench.run.facts().get("fine_tune")
+    if decided is not None:
+        return bool(decided)
+    recipe = recipes.for_fine_tuning(bench.request, frozen.pretrained.weights.architecture)
+    rows = len(question.scored) * len(question.folds) if question.folds else len(question.split.train)
+    a_look = frozen.seconds / max(len(pictures.array), 1)
+    needed = a_look * FINE_TUNING_COST * recipe.epochs * rows
+    seconds = min(recipes.seconds_for(bench.request, rows), bench.clock.left() - recipes.reserve(bench.request))
+    perfect = question.metric.limits[1] if question.metric.higher_is_better else question.metric.limits[0]
+    worth = needed < seconds and score != perfect
+    bench.run.update(fine_tune=worth)
+    if needed >= seconds:
+        bench.screen.say(f"fine-tuning would take about {duration(needed)}, which is more than there is: left out")
+    return worth
 
 
 def fine_tuned(bench: Bench, question: Question, pictures: Pictures, frozen: Frozen) -> Candidate:

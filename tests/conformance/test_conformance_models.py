@@ -39,7 +39,7 @@ def spec_for(entry: Entry, kind: str) -> InputSpec:
     if kind == "table":
         return InputSpec("table", (3,), (4, 5))
     if kind == "vector":
-        return InputSpec("vector", (11,))
+        return InputSpec("vector", (24,))
     small = entry.about["tiny"] or entry.about["input"] is None
     return InputSpec("image", (3, 32, 32) if small else entry.about["input"])
 

@@ -13,7 +13,7 @@ from earnest.api import recipes, transfer
 from earnest.api.networks import Fit, fit_network
 from earnest.api.parts import LinearPart, NetworkPart
 from earnest.api.pictures import Pictures, batches, check_takes_images, task_for
-from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted
+from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, with_validation
 from earnest.core.progress import duration
 from earnest.core.registry import models
 from earnest.data.preparation import Normalise
@@ -51,8 +51,7 @@ def linear_on_pixels(bench: Bench, question: Question, pictures: Pictures) -> Ca
     fitted: list[Any] = []
 
     def fit(name: str, train: Rows, validation: Rows) -> Predict:
-        chooses = validation if len(validation) else train[::5]
-        learns = train if len(validation) else np.setdiff1d(train, chooses)
+        learns, chooses = with_validation(train, validation)
         model = linear(
             (features[learns], question.truth[learns]),
             (features[chooses], question.truth[chooses]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import polars as pl
 from earnest.api.parts import ModelFolder
 from earnest.api.question import Bench, Candidate, Floats, Question, Rows
 from earnest.evaluation import evaluate as scoring
-from earnest.evaluation.calibration import apply_temperature, calibration, fit_temperature, logits_of
+from earnest.evaluation.calibration import calibration, fit_temperature, logits_of
 from earnest.evaluation.mistakes import pick
 from earnest.evaluation.verdict import verdict
 
@@ -21,15 +21,24 @@ TRIVIAL = ("majority class", "mean", "median")
 def settle(bench: Bench, question: Question, candidates: Sequence[Candidate]) -> None:
     """Choose by the scored rows alone, calibrate, look at the test set once, and write everything down."""
     chosen = best(question, candidates)
+    model = to_ship(question, chosen)
+    model.save(bench.run.path / "model")
+    test = question.split.test
+    on_test: dict[str, Floats] = {}
+    if len(test):
+        bench.run.look_at_test("the final evaluation")
+        on_test = {candidate.name: candidate.predict(test) for candidate in candidates}
+    evaluation = _evaluation(bench, question, candidates, chosen, model, on_test)
+    bench.run.write("evaluation.json", evaluation)
+    _write_predictions(bench, question, chosen, model, on_test)
+
+
+def to_ship(question: Question, chosen: Candidate) -> ModelFolder:
+    """The candidate as it leaves the house: its probabilities calibrated on the scored rows."""
     temperature = 1.0
     if question.task == "classification":
-        scored = logits_of(chosen.predictions)
-        temperature = fit_temperature(scored, question.truth[question.scored])
-
-    def final(answers: Floats) -> Floats:
-        return apply_temperature(logits_of(answers), temperature) if question.task == "classification" else answers
-
-    folder = ModelFolder(
+        temperature = fit_temperature(logits_of(chosen.predictions), question.truth[question.scored])
+    return ModelFolder(
         chosen.shipped,
         question.task,
         question.dataset.target or "",
@@ -38,15 +47,6 @@ def settle(bench: Bench, question: Question, candidates: Sequence[Candidate]) ->
         temperature,
         {"name": chosen.name, "data": question.dataset.fingerprint},
     )
-    folder.save(bench.run.path / "model")
-    test = question.split.test
-    on_test: dict[str, Floats] = {}
-    if len(test):
-        bench.run.look_at_test("the final evaluation")
-        on_test = {candidate.name: candidate.predict(test) for candidate in candidates}
-    evaluation = _evaluation(bench, question, candidates, chosen, final, on_test, temperature)
-    bench.run.write("evaluation.json", evaluation)
-    _write_predictions(bench, question, chosen, final, on_test)
 
 
 def best(question: Question, candidates: Sequence[Candidate]) -> Candidate:
@@ -63,13 +63,12 @@ def _evaluation(
     question: Question,
     candidates: Sequence[Candidate],
     chosen: Candidate,
-    final: Callable[[Floats], Floats],
+    model: ModelFolder,
     on_test: dict[str, Floats],
-    temperature: float,
 ) -> dict[str, Any]:
     scored, test = question.scored, question.split.test
     others = [candidate for candidate in candidates if candidate is not chosen]
-    its = final(chosen.predictions)
+    its = model.calibrated(chosen.predictions)
     evaluation: dict[str, Any] = {
         "task": question.task,
         "target": question.dataset.target,
@@ -81,7 +80,7 @@ def _evaluation(
     }
     rows, answers, baselines = scored, its, {c.name: c.predictions for c in others}
     if len(test):
-        rows, answers = test, final(on_test[chosen.name])
+        rows, answers = test, model.calibrated(on_test[chosen.name])
         baselines = {c.name: on_test[c.name] for c in others}
         evaluation["test"] = _scores(bench, question, test, answers, baselines)
     truth, groups = question.truth[rows], None if question.groups is None else question.groups[rows]
@@ -101,7 +100,7 @@ def _evaluation(
         "seconds": bench.clock.spent(),
     }
     if classification and len(test):
-        evaluation["calibration"] = calibration(on_test[chosen.name], answers, truth, temperature)
+        evaluation["calibration"] = calibration(on_test[chosen.name], answers, truth, model.temperature)
     evaluation["verdict"] = verdict(evaluation, shipped=chosen.name, noun=_noun(question))
     return evaluation
 
@@ -167,14 +166,14 @@ def _write_predictions(
     bench: Bench,
     question: Question,
     chosen: Candidate,
-    final: Callable[[Floats], Floats],
+    model: ModelFolder,
     on_test: dict[str, Floats],
 ) -> None:
     """predictions.parquet: every scored and tested row, what was said and what is true."""
     frames = []
-    parts = [("validation", question.scored, final(chosen.predictions))]
+    parts = [("validation", question.scored, model.calibrated(chosen.predictions))]
     if len(question.split.test):
-        parts.append(("test", question.split.test, final(on_test[chosen.name])))
+        parts.append(("test", question.split.test, model.calibrated(on_test[chosen.name])))
     for part, rows, answers in parts:
         frame = predictions_frame(question.dataset.rows[rows], answers, question.labels)
         truth = question.truth[rows]

@@ -190,7 +190,10 @@ class ModelFolder:
 
     def predict(self, inputs: Inputs) -> Floats:
         """Calibrated probabilities (N, C), or values (N,)."""
-        answers = self.shipped.predict(inputs)
+        return self.calibrated(self.shipped.predict(inputs))
+
+    def calibrated(self, answers: Floats) -> Floats:
+        """What the shipped parts say, with their probabilities at the fitted temperature."""
         return apply_temperature(logits_of(answers), self.temperature) if self.task == "classification" else answers
 
     def save(self, folder: Path) -> None:

@@ -24,6 +24,8 @@ Predict = Callable[[Rows], Floats]
 SMALL = 1000
 """Below this many rows to learn from, scores are cross-fitted and the shipped model is fitted on all of them."""
 NUM_FOLDS = 5
+KEPT_BACK = 5
+"""Where there is no validation part, every fifth row to learn from is kept back."""
 
 
 @dataclass(frozen=True)
@@ -109,3 +111,12 @@ def cross_fitted(question: Question, fit: Callable[[str, Rows, Rows], Predict]) 
         predictions[np.searchsorted(scored, held_out)] = answers
     assert predictions is not None
     return predictions, fit("", scored, nobody)
+
+
+def with_validation(train: Rows, validation: Rows) -> tuple[Rows, Rows]:
+    """Rows to learn from and rows to choose or stop by; the same ones where there are too few to keep any back."""
+    if len(validation):
+        return train, validation
+    if len(train) < KEPT_BACK:
+        return train, train
+    return np.delete(train, np.s_[::KEPT_BACK]), train[::KEPT_BACK]

@@ -11,16 +11,13 @@ from earnest.api import recipes
 from earnest.api.networks import Fit, fit_network
 from earnest.api.parts import LinearPart, NetworkPart, Part, Shipped, TreesPart, average, table_features
 from earnest.api.pictures import task_for
-from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted
+from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, with_validation
 from earnest.core.registry import models
 from earnest.core.words import InputSpec
 from earnest.data.batches import ArrayBatches
 from earnest.data.encode import EncodedTable, TableEncoder
 from earnest.evaluation.baselines import linear
 from earnest.evaluation.trees import fit_lightgbm
-
-LEARNS_SHARE = 5
-"""Where there is no validation part, every fifth row to learn from is kept to stop by."""
 
 
 def fit_tables(bench: Bench, question: Question) -> list[Candidate]:
@@ -41,7 +38,7 @@ def fit_linear(bench: Bench, question: Question) -> Candidate:
 
     def fit(table: Encoded, train: Rows, validation: Rows) -> Part:
         features = table_features(table.all, table.encoder.cardinalities)
-        learns, chooses = _with_validation(train, validation)
+        learns, chooses = with_validation(train, validation)
         model = linear(
             (features[learns], question.truth[learns]),
             (features[chooses], question.truth[chooses]),
@@ -59,7 +56,7 @@ def fit_trees(bench: Bench, question: Question) -> Candidate:
 
     def fit(table: Encoded, train: Rows, validation: Rows) -> Part:
         numbers = table.all.trees_numbers()
-        learns, stops = _with_validation(train, validation)
+        learns, stops = with_validation(train, validation)
         trees = fit_lightgbm(
             (numbers[learns], table.all.codes[learns], question.truth[learns]),
             validation=(numbers[stops], table.all.codes[stops], question.truth[stops]),
@@ -82,7 +79,7 @@ def fit_tabular_network(bench: Bench, question: Question) -> Candidate:
 
     def fit(table: Encoded, train: Rows, validation: Rows) -> Part:
         fits.append(None)
-        learns, stops = _with_validation(train, validation)
+        learns, stops = with_validation(train, validation)
         arrays = (table.all.network_numbers(), table.all.codes)
         spec = InputSpec("table", (arrays[0].shape[1],), table.encoder.cardinalities)
         task = task_for(question, recipe, learns)
@@ -141,10 +138,3 @@ def _fitted(question: Question, name: str, fit: Callable[[Encoded, Rows, Rows], 
 
     predictions, predict = cross_fitted(question, one)
     return Candidate(name, predictions, predict, last[-1], time.monotonic() - started)
-
-
-def _with_validation(train: Rows, validation: Rows) -> tuple[Rows, Rows]:
-    """Rows to learn from and rows to stop by."""
-    if len(validation):
-        return train, validation
-    return np.delete(train, np.s_[::LEARNS_SHARE]), train[::LEARNS_SHARE]

@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py mnist            # 60,000 digits, 10 minutes, asked 99.4%
     python benchmarks/accuracy.py fashion-mnist    # 10 minutes, asked 93.0%
-    python benchmarks/accuracy.py cifar10          # 50,000 JPEGs in folders, 15 minutes, asked 88%; peak memory asked < 2 GiB
+    python benchmarks/accuracy.py cifar10          # 50,000 JPEGs in folders, 15 minutes, asked 88%, and < 2 GiB
     python benchmarks/accuracy.py hymenoptera      # 244 photos, their "val" folder as the test, 3 minutes, asked 93%
 
 The test part is sealed: it is looked at once, after everything is chosen on rows held out of the training part.
@@ -22,7 +22,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from make_cifar_folders import make
+from make_cifar_folders import unpack
 from record import record
 
 DATA = Path(os.environ.get("EARNEST_DATA", "../shared/data"))
@@ -61,6 +61,7 @@ def main() -> None:
         seconds = time.monotonic() - started
         evaluation = json.loads((run / "evaluation.json").read_text())
         facts = json.loads((run / "run.json").read_text())
+    score = evaluation["test"]["metrics"]["accuracy"]["value"]
     figures = {
         "test": {"n": evaluation["test"]["n"], "accuracy": evaluation["test"]["metrics"]["accuracy"]},
         "validation": {"n": evaluation["validation"]["n"], "accuracy": evaluation["validation"]["metrics"]["accuracy"]},
@@ -87,7 +88,8 @@ def prepare(name: str, scratch: Path) -> Path:
     """The data as a user would have it."""
     if name == "cifar10":
         folder = scratch / "cifar10"
-        make(folder)
+        for part, end in (("train", 50_000), ("test", 10_000)):
+            unpack(DATA / "cifar10" / f"cifar10_{part}_jpg.tar.xz", folder, {part: end})
         return folder
     if name == "hymenoptera":
         with tarfile.open(DATA / "hymenoptera" / "hymenoptera_256.tar") as archive:

@@ -25,7 +25,6 @@ from earnest.core.weights import Weights
 from earnest.core.words import InputSpec
 from earnest.data.cache import cache_folder
 from earnest.data.preparation import Normalise
-from earnest.models import efficientnet_lite, resnet
 from earnest.tasks.classification import Classification
 from earnest.tasks.regression import Regression
 from earnest.training.features import extract_features
@@ -37,13 +36,6 @@ LEAST_SIDE = 64
 """Pixels below which images hold too little for networks that learned from photographs."""
 FINE_TUNING_COST = 3.0
 """Seconds to fine-tune on an image for an epoch, as a multiple of the seconds to see it and its mirror image once."""
-
-LAYOUTS = {
-    "efficientnet-lite-pytorch": efficientnet_lite.from_official,
-    "timm": lambda state: (
-        resnet.from_torchvision(state) if "layer1.0.conv1.weight" in state else efficientnet_lite.from_timm(state)
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,7 @@ def fetch(weights: Weights, request: Request, screen: Screen) -> Pretrained:
         OptionError: the file is not here and may not be fetched; the message says how to get it.
     """
     state = known_weights.load_state_dict(weights.name, offline=request.offline, announce=screen.say)
-    renamed = LAYOUTS[weights.layout](state)
+    renamed = models[weights.architecture].about["layouts"][weights.layout](state)
     model = build(weights.architecture, len(renamed["head.bias"]))
     model.load_state_dict(renamed)
     return Pretrained(

@@ -14,7 +14,7 @@ def zoo(name: str | None = None) -> list[dict[str, Any]]:
         OptionError: there is no such architecture; the nearest name is offered.
     """
     entries = [models[name]] if name is not None else [entry for entry in models if not entry.about["tiny"]]
-    return [{"name": entry.name, **entry.about} for entry in entries]
+    return [{"name": entry.name, **{k: v for k, v in entry.about.items() if k != "layouts"}} for entry in entries]
 
 
 def show(name: str | None = None) -> None:

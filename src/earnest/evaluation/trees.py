@@ -7,10 +7,10 @@ LightGBM's own text, so that what is scored is what is stored.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import lightgbm
@@ -40,44 +40,52 @@ SETTINGS = {
     "verbosity": -1,
 }
 ROWS_A_THREAD = 50_000
-_LAST_LINE = "end of parameters"
+"""On small tables threads wait for each other more than they work."""
+_SEAL = "sha256:"
 
 
-@dataclass(frozen=True, slots=True)
 class TreeModel:
     """Fitted trees."""
 
-    text: str
-    """LightGBM's own description of the trees."""
-    num_rounds: int
-    """Boosting rounds that validation preferred; a round is one tree, or one a class where there are three or more."""
-    seconds: float = 0.0
-    name: str = "LightGBM"
-    _booster: lightgbm.Booster = field(init=False, repr=False, compare=False)
+    name = "LightGBM"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_booster", _load(self.text))
+    def __init__(self, description: str, *, seconds: float = 0.0) -> None:
+        """`description` is LightGBM's own text, which is trusted to be whole; `seconds` is what fitting took."""
+        self.seconds = seconds
+        self._description = description
+        self._booster = lightgbm.Booster(model_str=description)
+
+    @property
+    def num_rounds(self) -> int:
+        """Boosting rounds: each is one tree, or one tree a class where there are three classes or more."""
+        return int(self._booster.current_iteration())
 
     def predict(self, numbers: NDArray[np.float32], codes: NDArray[np.int64]) -> Floats:
         """Probabilities (N, classes), or values (N,) of a regression."""
-        answers = np.asarray(self._booster.predict(_columns(numbers, codes)), dtype=np.float64)
+        answers = np.asarray(
+            self._booster.predict(_columns(numbers, codes), num_threads=_threads(len(numbers))), dtype=np.float64
+        )
         if self._booster.params["objective"] == "binary":
             return np.stack([1 - answers, answers], axis=1)
         return answers
 
     def to_text(self) -> str:
-        """The model as text; `from_text` gives equal predictions back."""
-        return self.text
+        """The model in LightGBM's text format, and a last line with the SHA-256 of what is above it."""
+        return f"{self._description}{_SEAL}{_digest(self._description)}\n"
 
     @classmethod
     def from_text(cls, text: str) -> TreeModel:
-        """The model that `to_text` wrote.
+        """The model that `to_text` wrote, with equal predictions.
+
+        LightGBM's own parser ends the whole process at some damaged texts, so that none may reach it.
 
         Raises:
-            RunError: the text is no LightGBM model, or damaged.
+            RunError: the text is not as it was written.
         """
-        model = cls(text, 0)
-        return cls(text, model._booster.current_iteration())
+        description, _, digest = text.rpartition(_SEAL)
+        if digest.strip() != _digest(description):
+            raise RunError("the LightGBM model is damaged or cut short: its checksum does not match; fit it again.")
+        return cls(description)
 
 
 def fit_lightgbm(
@@ -102,13 +110,12 @@ def fit_lightgbm(
         seed: of the rows and columns each tree sees. The same data, settings and seed give the same trees on any number
             of threads, unless `seconds` cuts the boosting short.
         seconds: boosting ends after this long at the latest, with at least one round.
-        threads: 0 takes one core for every `ROWS_A_THREAD` rows, as far as there are cores: on small tables threads
-            wait for each other more than they work.
+        threads: 0 takes one core for every `ROWS_A_THREAD` rows, as far as there are cores.
         progress: told after each round.
     """
     started = time.monotonic()
     settings = {**SETTINGS, **_objective(num_classes, metric), "seed": seed}
-    settings["num_threads"] = threads or min(os.cpu_count() or 1, 1 + len(train[2]) // ROWS_A_THREAD)
+    settings["num_threads"] = threads or _threads(len(train[2]))
     settings["min_data_in_leaf"] = max(1, min(LEAST_ROWS_IN_LEAF, len(train[2]) // 20))
     data = _dataset(train, settings)
     booster = lightgbm.Booster(settings, data)
@@ -124,7 +131,7 @@ def fit_lightgbm(
             progress(rounds, MOST_ROUNDS)
         if finished or time.monotonic() - started > seconds:
             break
-    return TreeModel(booster.model_to_string(num_iteration=best_round), best_round, time.monotonic() - started)
+    return TreeModel(booster.model_to_string(num_iteration=best_round), seconds=time.monotonic() - started)
 
 
 def _objective(num_classes: int | None, metric: str) -> dict[str, Any]:
@@ -147,10 +154,9 @@ def _columns(numbers: NDArray[np.float32], codes: NDArray[np.int64]) -> NDArray[
     return np.concatenate([numbers, codes], axis=1, dtype=np.float32, casting="same_kind")
 
 
-def _load(text: str) -> lightgbm.Booster:
-    if _LAST_LINE not in text:
-        raise RunError("the LightGBM model is cut short or is none: its last line is missing; fit it again.")
-    try:
-        return lightgbm.Booster(model_str=text)
-    except lightgbm.basic.LightGBMError as error:
-        raise RunError(f"the LightGBM model is damaged ({error}); fit it again.") from error
+def _threads(num_rows: int) -> int:
+    return min(os.cpu_count() or 1, 1 + num_rows // ROWS_A_THREAD)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -12,6 +12,7 @@ tabular deep learning", arXiv:2203.05556.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,37 +25,58 @@ PAPER = (
     "Gorishniy, Kotelnikov & Babenko, TabM: advancing tabular deep learning with parameter-efficient ensembling, "
     "arXiv:2410.24210"
 )
+LEAST_BIN_WIDTH = 1e-6
+"""Values closer than this are not told apart, so that a bin's slope stays finite."""
 CATEGORY_WIDTH = 8
 """Features of an embedded category: as many as it has codes, but no more than this."""
 
 
-class PeriodicEmbedding(nn.Module):
-    """Each number becomes a small vector of its own: itself, and a learned mix of waves of learned frequencies.
+class PiecewiseLinearEmbedding(nn.Module):
+    """Each number becomes a small vector of its own, a learned piecewise-linear function of it.
 
-    `e_j(x) = [x, relu(W_j [cos(2 pi c_j x + b_j)] + d_j)]`, the "PLR" embedding of arXiv:2203.05556, section 3.3, with
-    phases in place of its sines, and the number itself kept beside it as in RealMLP (arXiv:2407.04491). A plain
-    perceptron is biased to smooth functions of its inputs; the waves let it bend sharply at a number.
+    `e_j(x) = w_j x + b_j + V_j PLE_j(x)`, arXiv:2203.05556, equation 1, and arXiv:2410.24210, appendix A: bin t of
+    column j says how much of it lies below x, from 0 to 1, and `V_j` starts at zero. A perceptron alone is biased to
+    smooth functions of its inputs; the bins let it bend, and jump, where the data do.
 
     Args:
         num_columns: how many numbers a row has.
         width: features a number becomes.
-        frequencies: waves a number is expanded in.
-        sigma: standard deviation of the initial frequencies, in cycles per unit of the scaled number.
+        bins: bins a column has, at most.
     """
 
-    def __init__(self, num_columns: int, *, width: int = 8, frequencies: int = 24, sigma: float = 0.3) -> None:
+    lower: Tensor
+    inverse_width: Tensor
+
+    def __init__(self, num_columns: int, *, width: int, bins: int) -> None:
         super().__init__()
-        self.frequency = nn.Parameter(torch.randn(num_columns, frequencies) * sigma)
-        self.phase = nn.Parameter((torch.rand(num_columns, frequencies) * 2 - 1) * math.pi)
-        bound = 1 / math.sqrt(frequencies)
-        self.weight = nn.Parameter(torch.empty(num_columns, frequencies, width - 1).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(num_columns, width - 1).uniform_(-bound, bound))
+        edges = torch.linspace(-3, 3, bins + 1).repeat(num_columns, 1)
+        self.register_buffer("lower", edges[:, :-1].contiguous())
+        self.register_buffer("inverse_width", 1 / edges.diff(dim=1))
+        self.slope = nn.Parameter(torch.randn(num_columns, width) / 2)
+        self.bias = nn.Parameter(torch.randn(num_columns, width) / 2)
+        self.weight = nn.Parameter(torch.zeros(num_columns, bins, width))
+
+    @torch.no_grad()
+    def set_bins(self, numbers: Tensor) -> None:
+        """Choose the bins from training rows (rows, N): half their edges are quantiles of rows, half of values.
+
+        Quantiles of rows give bins to where rows are. Quantiles of the values that occur, each counted once, give them
+        to what is rare and telling as well, such as the few capital gains among thousands of zeros.
+        """
+        num_columns, bins = self.lower.shape
+        self.lower.zero_()
+        self.inverse_width.zero_()
+        for column in range(num_columns):
+            values = numbers[:, column].sort().values
+            edges = torch.cat([_spread(values, bins // 2), _spread(values.unique(), bins - bins // 2 + 1)]).unique()
+            self.lower[column, : len(edges) - 1] = edges[:-1]
+            self.inverse_width[column, : len(edges) - 1] = 1 / edges.diff().clamp(min=LEAST_BIN_WIDTH)
 
     def forward(self, numbers: Tensor) -> Tensor:
         """(B, N) numbers to (B, N * width) features."""
-        waves = torch.cos(2 * math.pi * self.frequency * numbers[..., None] + self.phase)
-        mixed = torch.relu(torch.einsum("bnf,nfw->bnw", waves, self.weight) + self.bias)
-        return torch.cat([numbers[..., None], mixed], dim=-1).flatten(1)
+        below = ((numbers[..., None] - self.lower) * self.inverse_width).clamp(0, 1)
+        bent = torch.einsum("bnt,ntw->bnw", below, self.weight)
+        return (numbers[..., None] * self.slope + self.bias + bent).flatten(1)
 
 
 class EnsembleLinear(nn.Module):
@@ -88,9 +110,8 @@ class TabM(nn.Module):
         depth: hidden layers.
         members: networks in the ensemble.
         dropout: share of hidden units dropped in training.
-        embedding_width: features a number becomes, itself among them.
-        frequencies: waves a number is expanded in.
-        sigma: standard deviation of the initial frequencies.
+        embedding_width: features a number becomes.
+        bins: bins a number's range is cut into.
 
     Raises:
         OptionError: `spec` is not of a table.
@@ -106,25 +127,27 @@ class TabM(nn.Module):
         members: int,
         dropout: float,
         embedding_width: int,
-        frequencies: int,
-        sigma: float,
+        bins: int,
     ) -> None:
         super().__init__()
         if spec.kind != "table":
             raise OptionError(f"the model 'tabm' reads tables, and this input is a {spec.kind}; choose a model for it.")
         (num_numbers,) = spec.shape
-        self.numbers = PeriodicEmbedding(num_numbers, width=embedding_width, frequencies=frequencies, sigma=sigma)
+        self.numbers = PiecewiseLinearEmbedding(num_numbers, width=embedding_width, bins=bins)
         self.categories = nn.ModuleList(_category(num_codes) for num_codes in spec.cardinalities)
         num_in = num_numbers * embedding_width + sum(min(n, CATEGORY_WIDTH) for n in spec.cardinalities)
         widths = [num_in] + [width] * depth
         self.hidden = nn.ModuleList(
-            EnsembleLinear(a, b, members, spread=i == 0)
-            for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False))
+            EnsembleLinear(a, b, members, spread=i == 0) for i, (a, b) in enumerate(pairwise(widths))
         )
         self.dropout = nn.Dropout(dropout)
         bound = 1 / math.sqrt(width)
         self.head = nn.Parameter(torch.empty(members, width, num_outputs).uniform_(-bound, bound))
         self.head_bias = nn.Parameter(torch.empty(members, num_outputs).uniform_(-bound, bound))
+
+    def set_bins(self, numbers: Tensor) -> None:
+        """Fit the numbers' bins to training rows (rows, N), once, before training; they are saved with the weights."""
+        self.numbers.set_bins(numbers)
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         """(B, N) finite numbers and (B, K) int64 codes to (B, members, num_outputs) logits or values.
@@ -139,6 +162,11 @@ class TabM(nn.Module):
         for layer in self.hidden:
             features = self.dropout(torch.relu(layer(features)))
         return torch.einsum("bmw,mwo->bmo", features, self.head) + self.head_bias
+
+
+def _spread(values: Tensor, num: int) -> Tensor:
+    """`num` of the sorted `values`, evenly spread over their ranks, the first and the last among them."""
+    return values[torch.linspace(0, len(values) - 1, num).round().long()]
 
 
 def _category(num_codes: int) -> nn.Embedding:
@@ -171,8 +199,7 @@ def tabm(
     members: int = 8,
     dropout: float = 0.1,
     embedding_width: int = 8,
-    frequencies: int = 16,
-    sigma: float = 0.1,
+    bins: int = 128,
 ) -> TabM:
     return TabM(
         spec,
@@ -182,8 +209,7 @@ def tabm(
         members=members,
         dropout=dropout,
         embedding_width=embedding_width,
-        frequencies=frequencies,
-        sigma=sigma,
+        bins=bins,
     )
 
 
@@ -209,6 +235,5 @@ def tabm_tiny(spec: InputSpec, num_outputs: int, *, dropout: float = 0.0) -> Tab
         members=4,
         dropout=dropout,
         embedding_width=4,
-        frequencies=8,
-        sigma=0.1,
+        bins=8,
     )

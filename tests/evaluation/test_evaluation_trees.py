@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from earnest.core.errors import RunError
+from earnest.evaluation import trees
 from earnest.evaluation.trees import Table, TreeModel, fit_lightgbm
 
 CLASSES = [None, 2, 3]
@@ -69,9 +70,10 @@ def test_damaged_text_is_refused(where: float) -> None:
             TreeModel.from_text(damaged)
 
 
-def test_same_seed_same_predictions_on_any_number_of_threads() -> None:
+def test_same_seed_same_predictions_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trees, "MOST_ROUNDS", 10)
     numbers, codes, _ = table(200, 2, 2)
-    one, two, other = (fit(60, 2, threads=n, seed=s).predict(numbers, codes) for n, s in ((1, 3), (2, 3), (1, 4)))
+    one, two, other = (fit(600, 2, threads=n, seed=s).predict(numbers, codes) for n, s in ((1, 3), (2, 3), (1, 4)))
     np.testing.assert_array_equal(one, two)
     assert not np.array_equal(one, other)
 

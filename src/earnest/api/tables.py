@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import torch
+from torch import nn
 
 from earnest.api import recipes
 from earnest.api.networks import Fit, fit_network
@@ -18,6 +20,7 @@ from earnest.data.batches import ArrayBatches
 from earnest.data.encode import EncodedTable, TableEncoder
 from earnest.evaluation.baselines import linear
 from earnest.evaluation.trees import fit_lightgbm
+from earnest.models.tabular import TabM
 
 
 def fit_tables(bench: Bench, question: Question) -> list[Candidate]:
@@ -84,6 +87,12 @@ def fit_tabular_network(bench: Bench, question: Question) -> Candidate:
         spec = InputSpec("table", (arrays[0].shape[1],), table.encoder.cardinalities)
         task = task_for(question, recipe, learns)
 
+        def build() -> nn.Module:
+            model = models[recipe.model].build(spec, question.num_classes or 1, **recipe.model_options)
+            if isinstance(model, TabM):
+                model.set_bins(torch.from_numpy(arrays[0][learns]))
+            return model
+
         def source(rows: Rows, *, learning: bool) -> ArrayBatches:
             size = recipe.batch_size if learning else 4096
             return ArrayBatches(arrays, question.truth, rows, batch_size=size, shuffle=learning)
@@ -92,7 +101,7 @@ def fit_tabular_network(bench: Bench, question: Question) -> Candidate:
             bench,
             Fit(
                 name=recipe.model if not question.folds else f"{recipe.model}-{len(fits)}",
-                build=lambda: models[recipe.model].build(spec, question.num_classes or 1, **recipe.model_options),
+                build=build,
                 task=task,
                 source=source(learns, learning=True),
                 validation=source(stops, learning=False),

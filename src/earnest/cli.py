@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import os
+import shlex
+import tempfile
 import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from earnest.core import interrupts
 from earnest.core.errors import Interrupted, OptionError, UsageError
 
 USED, OURS, STOPPED = 2, 1, 130
@@ -107,8 +111,9 @@ def resume(run: RunFolder, quiet: Quiet = False) -> None:
     from earnest.api.resume import resume as verb
     from earnest.core.run import Run
 
-    if Run.open(run).facts()["status"] == "finished":
-        typer.echo(f"{run} is finished; its report is {run / 'report.html'}")
+    if Run.open(run).finished():
+        if not quiet:
+            typer.echo(f"{run} is finished; its report is {run / 'report.html'}")
         return
     _show(verb(run, quiet=quiet), quiet)
 
@@ -183,37 +188,46 @@ def cache_clear() -> None:
 def main() -> None:
     """Run the command line and end with its exit code."""
     try:
-        code = app(standalone_mode=False)
+        with interrupts.raising():
+            code = app(standalone_mode=False)
+        if code == STOPPED:  # how newer versions of Typer tell of a KeyboardInterrupt, and older ones by Abort
+            raise KeyboardInterrupt
     except UsageError as error:
         _say(str(error))
         code = USED
-    except (Interrupted, KeyboardInterrupt) as error:
-        where = f"; go on with: {_how_to_go_on()}" if _how_to_go_on() else ""
-        _say(f"{error or 'stopped.'}".rstrip(".") + where)
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as error:
+        _say(f"{str(error).rstrip('.') or 'stopped'}{_how_to_go_on()}")
         code = STOPPED
-    except (
-        Exception
-    ) as error:  # the boundary: whatever is left is a fault of ours, and is never dressed up as the user's
+    except Exception as error:  # the boundary: what is left is Typer's complaint, or a fault of ours
         code = _end_of(error)
     raise SystemExit(code or 0)
 
 
 def _end_of(error: Exception) -> int:
-    """The exit code for what is no `EarnestError`: Typer's own complaints, or a fault of ours."""
-    if isinstance(error, typer.Exit):
-        return int(error.exit_code)
-    if isinstance(error, typer.Abort):
-        return STOPPED
-    message = getattr(error, "format_message", None)
-    if message is not None:
-        _say(f"{message()} (`earnest {' '.join(sys.argv[1:2])} --help` shows how)")
+    """The exit code for what is no `EarnestError`; a fault of ours is never dressed up as the user's."""
+    complaint = getattr(error, "format_message", None)
+    if complaint is not None:
+        context = getattr(error, "ctx", None)
+        verb = "earnest" if context is None else context.command_path
+        message = complaint()
+        if message:  # none where `earnest` alone has shown its help
+            stop = "" if message.endswith((".", "?")) else "."
+            _say(f"{message}{stop} `{verb} --help` shows how.")
         return USED
-    log = _run_folder() / "error.log"
-    with log.open("a", encoding="utf-8") as file:
-        traceback.print_exception(error, file=file)
     what = (str(error).splitlines() or [""])[0][:200]
-    _say(f"a fault of ours, not of your data: {type(error).__name__}: {what} (traceback in {log})")
+    _say(f"a fault of ours, not of your data: {type(error).__name__}: {what} (traceback in {_log(error)})")
     return OURS
+
+
+def _log(error: Exception) -> Path:
+    """Add the traceback to error.log in the run folder, or where there is none here, or in the temporary folder."""
+    for folder in (_run_folder(), Path(), Path(tempfile.gettempdir())):
+        if folder is None:
+            continue
+        with contextlib.suppress(OSError), (folder / "error.log").open("a", encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
+            return folder / "error.log"
+    return Path(os.devnull)
 
 
 def _pairs(types: list[str]) -> dict[str, str]:
@@ -240,18 +254,15 @@ def _say(message: str) -> None:
     typer.echo(f"earnest: {message}", err=True)
 
 
-def _run_folder() -> Path:
+def _run_folder() -> Path | None:
     from earnest.core.run import Run
 
-    return Run.current.path if Run.current is not None and Run.current.path.exists() else Path()
+    return Run.current.path if Run.current is not None and Run.current.path.exists() else None
 
 
 def _how_to_go_on() -> str:
-    from earnest.core.run import Run
-
-    if Run.current is None or not Run.current.path.exists():
-        return ""
-    return f"earnest resume {Run.current.path}"
+    folder = _run_folder()
+    return "." if folder is None else f"; go on with: earnest resume {shlex.quote(str(folder))}"
 
 
 if __name__ == "__main__":

@@ -153,28 +153,27 @@ def log_training(
             run.log("checkpoint", step=step)
 
 
+PLAN = {
+    "device": "cpu",
+    "precision": "float32",
+    "threads": 2,
+    "channels_last": True,
+    "checkpoint_every_steps": 50,
+    "epochs": 20,
+    "steps": 720,
+    "batch_size": 64,
+    "parameters": 272_474,
+    "model": "resnet-small",
+    "seconds_per_step": 0.0812,
+}
+
+
 def start(path: Path, request: dict[str, Any]) -> Run:
     run = Run.create(path, {"verb": "fit", "seed": 0, "minutes": None, **request})
     run.update(
         earnest="0.1.0",
         versions=VERSIONS,
-        plan={
-            "resnet-small": {
-                "machine": {
-                    "device": "cpu",
-                    "precision": "float32",
-                    "threads": 2,
-                    "channels_last": True,
-                    "checkpoint_every_steps": 50,
-                },
-                "epochs": 20,
-                "steps": 720,
-                "batch_size": 64,
-                "parameters": 272_474,
-                "model": "resnet-small",
-                "seconds_per_step": 0.0812,
-            }
-        },
+        plan={**PLAN, "trainings": {"resnet-small": PLAN}},
     )
     (run.path / "recipe.toml").write_text('lr = 0.002\noptimiser = "adamw"\nweight_decay = 0.05\n', encoding="utf-8")
     return run

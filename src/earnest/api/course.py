@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import platform
-import shutil
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from torch import get_num_threads
 
 from earnest import __version__
 from earnest.api import outcome
+from earnest.api.checks import check_model, check_names
 from earnest.api.images import fit_images
 from earnest.api.pictures import Pictures, look
 from earnest.api.question import NUM_FOLDS, SMALL, Bench, Question
@@ -23,18 +25,20 @@ from earnest.api.tables import fit_tables
 from earnest.api.transfer import FEW, LEAST_SIDE, suited
 from earnest.audit.run import audit
 from earnest.core import interrupts
-from earnest.core.errors import Interrupted, NeedsYes, UsageError
+from earnest.core.errors import DataError, Interrupted, NeedsYes, RunError, UsageError
 from earnest.core.progress import Screen, duration
 from earnest.core.recipe import Recipe
 from earnest.core.run import Run, WallClock
 from earnest.data.columns import target_task
 from earnest.data.dataset import Dataset
 from earnest.data.images import choose_size
+from earnest.data.labels import in_order
 from earnest.data.read import read
 from earnest.data.splits import folds, make_split
 from earnest.evaluation.metrics import find_metric
 from earnest.training import processes
 from earnest.training.plan import choose_device
+from earnest.training.state import Plan
 
 MOST_LEFT_OUT = 0.05
 """Above this share of rows left out, a person should look first."""
@@ -44,7 +48,7 @@ def carry_out(run: Run, *, spent: float = 0.0, quiet: bool = False) -> Run:
     """Do everything that `run` asks for and has not been done yet.
 
     Raises:
-        UsageError: the data or the question cannot be used; a run that has trained nothing yet is taken away again.
+        UsageError: the data or the question cannot be used, or the disk is full.
         Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
     """
     Run.current = run
@@ -52,6 +56,7 @@ def carry_out(run: Run, *, spent: float = 0.0, quiet: bool = False) -> Run:
     clock = WallClock(60 * request.minutes if request.minutes else None, spent=spent, started=run.opened)
     with run.alone(), _ending(run), interrupts.raising(), processes.joined():
         run.update(status="running")
+        check_names(request)
         _carry_out(Bench(run, request, clock, Screen(quiet=quiet), choose_device(request.device)))
         run.update(status="finished", seconds=clock.spent())
         run.log("finished", seconds=clock.spent())
@@ -60,27 +65,32 @@ def carry_out(run: Run, *, spent: float = 0.0, quiet: bool = False) -> Run:
 
 @contextlib.contextmanager
 def _ending(run: Run) -> Iterator[None]:
-    """Whatever ends the run is put on record."""
+    """Whatever ends the run is put on record, as far as the disk lets it."""
     try:
         yield
     except KeyboardInterrupt as error:
-        run.update(status="stopped")
-        run.log("stopped", why="interrupted")
+        _record(run, "stopped", "interrupted")
         raise Interrupted("stopped; what was done is saved.") from error
     except Interrupted:
         run.update(status="stopped")
         raise
-    except UsageError as error:
-        if not (run.path / "checkpoints").exists():
-            shutil.rmtree(run.path)
-        else:
-            run.update(status="failed", error=str(error))
-            run.log("failed", why=str(error))
+    except OSError as error:
+        _record(run, "failed", str(error))
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(
+                f"the disk is full ({error}); what was saved last is whole. Make room, then go on with: "
+                f"earnest resume {run.path}"
+            ) from error
         raise
     except BaseException as error:
-        run.update(status="failed", error=f"{type(error).__name__}: {error}")
-        run.log("failed", why=f"{type(error).__name__}: {error}")
+        _record(run, "failed", str(error) if isinstance(error, UsageError) else f"{type(error).__name__}: {error}")
         raise
+
+
+def _record(run: Run, status: Literal["stopped", "failed"], why: str) -> None:
+    with contextlib.suppress(OSError):
+        run.update(status=status, error=None if status == "stopped" else why)
+        run.log(status, why=why)
 
 
 def _carry_out(bench: Bench) -> None:
@@ -95,19 +105,22 @@ def _carry_out(bench: Bench) -> None:
         split=request.split,
         test=request.test,
     )
+    check_model(request, dataset)
     pictures = None
     if dataset.images:
         dataset, pictures = look_at_images(bench, dataset)
-    _check_left_out(dataset, request)
+    _tell_left_out(bench, dataset)
     question = ask(dataset, request)
+    _check_same_data(bench.run, dataset)
+    bench.run.accept()
     split = question.split
     parts = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
     bench.run.update(
         earnest=__version__,
         data={"fingerprint": dataset.fingerprint, "rows": len(dataset), "split": {"how": split.how, **parts}},
         versions=_versions(),
+        plan=bench.run.facts().get("plan") or {"steps": 0, **asdict(Plan(bench.device, threads=get_num_threads()))},
     )
-    _check_same_data(bench.run, dataset)
     bench.screen.say(f"{len(dataset):,} rows: {split.how}")
     findings = bench.run.read("audit.json") or audit(dataset, split)
     bench.run.write("audit.json", findings)
@@ -153,7 +166,7 @@ def ask(dataset: Dataset, request: Request) -> Question:
     labels: tuple[str, ...] = ()
     if task == "classification":
         text = column.cast(str)
-        labels = tuple(sorted(text.unique().to_list(), key=_numbers_first))
+        labels = tuple(in_order(text))
         codes = {label: code for code, label in enumerate(labels)}
         truth: Any = np.array([codes[value] for value in text], dtype=np.int64)
     else:
@@ -168,7 +181,8 @@ def _folds(question: Question, request: Request) -> tuple[tuple[Any, Any], ...]:
     """Cross-fitting for few rows, unless the user chose the validation rows."""
     split, dataset = question.split, question.dataset
     learned_from = np.sort(np.concatenate([split.train, split.validation]))
-    own = dataset.part is not None and bool((dataset.part == "validation").any())
+    by_column = request.split not in (None, "random", "group", "time")
+    own = by_column or (dataset.part is not None and bool((dataset.part == "validation").any()))
     if len(learned_from) >= SMALL or own or request.split == "time" or request.time:
         return ()
     return tuple(
@@ -183,15 +197,20 @@ def _folds(question: Question, request: Request) -> tuple[tuple[Any, Any], ...]:
     )
 
 
-def _check_left_out(dataset: Dataset, request: Request) -> None:
-    total = len(dataset) + len(dataset.left_out)
-    share = len(dataset.left_out) / max(total, 1)
-    if share > MOST_LEFT_OUT and not request.yes:
-        shown = "; ".join(f"{item.where}: {item.reason}" for item in dataset.left_out[:3])
+def _tell_left_out(bench: Bench, dataset: Dataset) -> None:
+    """Name what cannot be used, and ask before going on without a good part of the data."""
+    num, total = len(dataset.left_out), len(dataset) + len(dataset.left_out)
+    if not num:
+        return
+    shown = "; ".join(f"{item.where}: {item.reason}" for item in dataset.left_out[:3])
+    shown += f"; and {num - 3:,} more" if num > 3 else ""
+    share = num / total
+    if share > MOST_LEFT_OUT and not bench.request.yes:
         raise NeedsYes(
-            f"{len(dataset.left_out):,} of {total:,} rows or files ({share:.0%}) cannot be used: {shown}"
-            f"{'; ...' if len(dataset.left_out) > 3 else '.'} Mend them, or go on without them with --yes."
+            f"{num:,} of {total:,} rows or files ({share:.0%}) of {dataset.source} cannot be used: {shown}. "
+            "Mend them, or go on without them with --yes."
         )
+    bench.screen.say(f"left out: {num:,} of {total:,} rows or files: {shown}")
 
 
 def _check_same_data(run: Run, dataset: Dataset) -> None:
@@ -200,18 +219,11 @@ def _check_same_data(run: Run, dataset: Dataset) -> None:
     if path.exists():
         before = run.read("checkpoints/data.json")["fingerprint"]
         if before != dataset.fingerprint:
-            raise UsageError(
+            raise DataError(
                 f"{dataset.source} has changed since this run began, so the run cannot go on honestly; put the data "
                 "back, or start again with `earnest fit`."
             )
     run.write("checkpoints/data.json", {"fingerprint": dataset.fingerprint})
-
-
-def _numbers_first(label: str) -> tuple[int, float, str]:
-    try:
-        return 0, float(label), label
-    except ValueError:
-        return 1, 0.0, label
 
 
 def _versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from earnest.api.request import Request, default_folder, located
+from earnest.core.errors import UsageError
 from earnest.core.run import Run
 
 
@@ -50,7 +51,8 @@ def fit(
         The finished run.
 
     Raises:
-        UsageError: the data or the question cannot be used; the message names the culprit and the fix.
+        UsageError: the data or the question cannot be used; the message names the culprit and the fix. The run folder
+            is taken away again, unless training had begun.
         Interrupted: Ctrl-C or SIGTERM; `earnest.resume` goes on.
     """
     request = Request(
@@ -76,8 +78,14 @@ def fit(
     run = Run.create(
         Path(out) if out is not None else default_folder(request.data), request.facts(), overwrite=overwrite
     )
+    Run.current = run
     run.log("started")
 
     from earnest.api.course import carry_out
 
-    return carry_out(run, quiet=quiet)
+    try:
+        return carry_out(run, quiet=quiet)
+    except UsageError:
+        if not run.began():
+            run.withdraw()
+        raise

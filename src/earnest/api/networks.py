@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import torch
 from torch import nn
@@ -58,10 +59,10 @@ def fit_network(bench: Bench, fit: Fit) -> TrainState:
     """Train, or go on training, or find that it is done; the state then has the weights to ship."""
     torch.default_generator.manual_seed(derive(bench.seed, "initial weights", fit.name))
     model = fit.build()
-    frozen = bench.run.facts().get("plan", {}).get(fit.name)
+    frozen = bench.run.facts().get("plan", {}).get("trainings", {}).get(fit.name)
     if frozen is None:
         frozen = _make_plan(bench, fit, model)
-    plan = Plan(**frozen["machine"])
+    plan = Plan(**{field.name: frozen[field.name] for field in fields(Plan)})
     plans.use(plan)
     state = TrainState(model.to(plan.device), fit.task.to(plan.device), seed=derive(bench.seed, fit.name), plan=plan)
     started = time.monotonic()
@@ -72,8 +73,11 @@ def fit_network(bench: Bench, fit: Fit) -> TrainState:
     return state
 
 
-def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, object]:
-    """Decide and freeze how and how long to train, and tell the user before it starts."""
+def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, Any]:
+    """Decide and freeze how and how long to train, and tell the user before it starts.
+
+    run.json keeps the plan of every training by name, and that of the last one, which is shipped, at the top.
+    """
     pace = plans.probe(model, fit.task, fit.source, fit.recipe, device=bench.device, seed=bench.seed)
     steps = fit.source.num_batches()
     checked = fit.validation.num_batches() if fit.validation is not None else 0
@@ -82,7 +86,7 @@ def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, object]:
     affordable = max(1, math.floor(seconds / epoch_seconds))
     epochs = bench.request.epochs or min(fit.recipe.epochs, affordable)
     frozen = {
-        "machine": asdict(pace.plan),
+        **asdict(pace.plan),
         "epochs": epochs,
         "steps": steps * epochs,
         "batch_size": fit.recipe.batch_size,
@@ -91,7 +95,8 @@ def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, object]:
         "seconds_per_step": pace.seconds_per_step,
     }
     plan = bench.run.facts().get("plan", {})
-    bench.run.update(plan={**plan, fit.name: frozen})
+    trainings = {**plan.get("trainings", {}), fit.name: frozen}
+    bench.run.update(plan={**plan, **frozen, "trainings": trainings})
     bench.run.log("plan", training=fit.name, **frozen)
     bench.screen.say(
         f"plan for {fit.name}: {epochs} epoch{'s' if epochs > 1 else ''} of {steps} steps, "

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earnest.core.errors import OptionError, nearest
+from earnest.core.errors import OptionError, RunError, nearest
 
 KINDS = ("number", "category", "date", "text", "image", "id", "constant")
 
@@ -62,8 +62,18 @@ class Request:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> Request:
-        """The request that run.json keeps; fields that this version does not know are an error of ours."""
-        return cls(**{name: value for name, value in facts.items() if name != "verb"})
+        """The request that run.json keeps.
+
+        Raises:
+            RunError: it has fields that this version does not know, or lacks one.
+        """
+        try:
+            return cls(**{name: value for name, value in facts.items() if name != "verb"})
+        except TypeError as error:
+            raise RunError(
+                f"run.json is damaged, or of another version of earnest: its request cannot be read ({error}); start "
+                "again with `earnest fit`."
+            ) from error
 
     def facts(self) -> dict[str, Any]:
         """For run.json."""

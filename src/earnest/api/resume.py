@@ -15,8 +15,9 @@ def resume(run: str | Path, *, quiet: bool = False) -> Run:
         Interrupted: Ctrl-C or SIGTERM; it can be resumed again.
     """
     opened = Run.open(Path(run))
-    if opened.facts()["status"] == "finished":
+    if opened.finished():
         return opened
+    Run.current = opened
     with opened.alone():
         spent = opened.spent()
         opened.log("resumed", spent=spent)

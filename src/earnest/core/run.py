@@ -44,13 +44,16 @@ class Run:
     def create(cls, path: Path, request: dict[str, Any], *, overwrite: bool = False) -> Run:
         """Make the folder with `request` in it, or fail with nothing made.
 
+        A run that it replaces is put aside until `accept` or `withdraw` says what becomes of it.
+
         Raises:
             OptionError: something is there already and `overwrite` is off, or the folder cannot be written.
+            RunError: another process is at work on the run that would be replaced.
         """
         path = path.absolute()
         try:
             if path.exists():
-                _clear_the_way(path, overwrite)
+                _clear_the_way(path, overwrite=overwrite)
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
             shutil.rmtree(temporary, ignore_errors=True)
@@ -76,7 +79,7 @@ class Run:
         if not path.exists():
             raise RunError(f"there is no run folder {path}; `earnest fit DATA` makes one.")
         facts = run.facts()
-        if not isinstance(facts.get("format"), int) or "request" not in facts:
+        if not isinstance(facts.get("format"), int) or not isinstance(facts.get("request"), dict):
             raise RunError(f"{path / 'run.json'} was not written by earnest: it states no format and no request.")
         if facts["format"] > FORMAT:
             raise RunError(
@@ -85,9 +88,34 @@ class Run:
             )
         return run
 
+    def accept(self) -> None:
+        """The data can be read and the question makes sense: the run that this one replaces goes."""
+        shutil.rmtree(_aside(self.path), ignore_errors=True)
+
+    def withdraw(self) -> None:
+        """Nothing will come of it: the folder goes, and the run that it replaced comes back."""
+        shutil.rmtree(self.path)
+        if _aside(self.path).exists():
+            os.replace(_aside(self.path), self.path)
+
+    def began(self) -> bool:
+        """Whether there is work in the folder that would be lost with it."""
+        return (self.path / "checkpoints").exists()
+
+    def finished(self) -> bool:
+        """Whether there is nothing left to do."""
+        return self.facts().get("status") == "finished"
+
     def facts(self) -> dict[str, Any]:
-        """What run.json says."""
-        return read_json(self.path / "run.json")
+        """What run.json says.
+
+        Raises:
+            RunError: it is missing or damaged.
+        """
+        facts = read_json(self.path / "run.json")
+        if not isinstance(facts, dict):
+            raise RunError(f"{self.path / 'run.json'} was not written by earnest: it holds no JSON object.")
+        return facts
 
     def update(self, **facts: Any) -> None:
         """Set fields of run.json, atomically."""
@@ -109,9 +137,13 @@ class Run:
         self.update(test_looks=[*self.facts().get("test_looks", []), {"time": now(), "why": why}])
 
     def log(self, event: str, **values: Any) -> None:
-        """Append one event to log.jsonl; a line that a crash cut short is ended first."""
+        """Append one event to log.jsonl; a line that a crash cut short is ended first.
+
+        Every line has the fields time, event, step and epoch; the last two are null outside of training.
+        """
         path = self.path / "log.jsonl"
-        line = json.dumps(atomic.plain({"time": now(), "event": event, **values}), ensure_ascii=False)
+        facts = {"time": now(), "event": event, "step": None, "epoch": None, **values}
+        line = json.dumps(atomic.plain(facts), ensure_ascii=False)
         with path.open("ab+") as file:
             if file.tell() and not _ends_with_newline(path):
                 file.write(b"\n")
@@ -197,7 +229,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _clear_the_way(path: Path, overwrite: bool) -> None:
+def _aside(path: Path) -> Path:
+    """Where the run that `path` replaces waits."""
+    return path.with_name(f".{path.name}.replaced")
+
+
+def _clear_the_way(path: Path, *, overwrite: bool) -> None:
     if path.is_dir() and not any(path.iterdir()):
         path.rmdir()
         return
@@ -210,7 +247,12 @@ def _clear_the_way(path: Path, overwrite: bool) -> None:
         raise OptionError(
             f"{path} exists and is not a run folder, so --overwrite leaves it alone; choose another --out."
         )
-    shutil.rmtree(path)
+    with Run(path).alone():
+        pass
+    if _aside(path).exists():  # what stands in `path` was broken off before it was accepted
+        shutil.rmtree(path)
+    else:
+        os.replace(path, _aside(path))
 
 
 def _ends_with_newline(path: Path) -> bool:

@@ -92,12 +92,7 @@ class Evidence:
     @property
     def plans(self) -> dict[str, Json]:
         """The frozen plan of each training by its name, what was probed on the machine included."""
-        plans = {}
-        for name, plan in (self.facts.get("plan") or {}).items():
-            if isinstance(plan, dict):
-                decided = {key: value for key, value in plan.items() if not isinstance(value, dict)}
-                plans[name] = {**decided, **plan.get("machine", {})}
-        return plans
+        return dict((self.facts.get("plan") or {}).get("trainings") or {})
 
     @property
     def trainings(self) -> list[str]:

@@ -133,6 +133,9 @@ def test_mirroring_is_a_default_for_colour_photographs_only() -> None:
     assert augment.defaults(1, ["cat", "dog"]) == ("crop",)
     assert augment.defaults(3, [str(digit) for digit in range(10)]) == ("crop",)
     assert augment.defaults(3, ["Left hand", "right hand"]) == ("crop",)
+    assert augment.defaults(1, ["3", "8"], num_rows=1797) == ("affine",)
+    assert augment.defaults(1, ["3", "8"], num_rows=60_000) == ("crop",)
+    assert augment.defaults(3, ["cat", "dog"], num_rows=200) == ("crop", "flip")
 
 
 def raw(number: int = 16) -> Batch:

@@ -19,6 +19,8 @@ from earnest.core.seeds import derive
 from earnest.core.words import Batch, Step
 from earnest.data.batches import Transform
 
+FEW_ROWS = 10_000
+
 
 def random_crop(images: Tensor, padding: int) -> Tensor:
     """Each image moved by up to `padding` pixels both ways; what comes in from outside is its own reflection.
@@ -163,12 +165,15 @@ def _rows(batch: Batch) -> Tensor:
     return batch.rows
 
 
-def defaults(channels: int, labels: Sequence[str] = ()) -> tuple[str, ...]:
+def defaults(channels: int, labels: Sequence[str] = (), *, num_rows: int | None = None) -> tuple[str, ...]:
     """The augmentations that are right for most images of so many channels.
 
-    Gray images, single characters, and labels that name a side are not mirrored: a mirrored 2 is none.
+    Gray images, single characters, and labels that name a side are not mirrored: a mirrored 2 is none. Where rows are
+    few, characters are turned, scaled and slanted too.
     """
     characters = bool(labels) and all(len(label) == 1 for label in labels)
+    if characters and num_rows is not None and num_rows < FEW_ROWS:
+        return ("affine",)
     sides = any(word in label.lower() for label in labels for word in ("left", "right"))
     return ("crop",) if channels == 1 or characters or sides else ("crop", "flip")
 

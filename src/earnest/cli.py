@@ -135,14 +135,16 @@ def predict(
     - `earnest predict runs/photos new_photos/ --out predictions.csv`
     - `earnest predict runs/adult people.csv`
     """
+    from earnest.api.predict import check_out, write_predictions
     from earnest.api.predict import predict as verb
-    from earnest.api.predict import write_predictions
 
+    if out is not None:
+        check_out(out, overwrite=overwrite)
     frame = verb(run, data, quiet=quiet)
     if out is None:
         typer.echo(frame.write_csv(), nl=False)
     else:
-        write_predictions(frame, out, overwrite=overwrite)
+        write_predictions(frame, out)
         if not quiet:
             typer.echo(f"{len(frame)} predictions in {out}", err=True)
 

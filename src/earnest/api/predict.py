@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,16 +15,25 @@ from earnest.api.parts import Floats, ModelFolder
 from earnest.core import atomic
 from earnest.core.errors import DataError, OptionError, RunError
 from earnest.core.progress import Bar, Screen
-from earnest.core.run import FORMAT, read_json
+from earnest.core.run import Run
 from earnest.data.columns import conform
-from earnest.data.dataset import Dataset, Images
-from earnest.data.image_columns import attach_images
+from earnest.data.dataset import Column, Dataset, Images
 from earnest.data.images import Channels
-from earnest.data.pixels import fit
+from earnest.data.pixels import fit, without_warnings
 from earnest.data.read import read_for_prediction
 
 CHUNK = 4096
 """Images decoded and predicted at a time."""
+MOST_TOLD = 5
+"""Files without a prediction that are told one by one."""
+
+
+class Problem(NamedTuple):
+    """A file or line that cannot be predicted for."""
+
+    row: int | None
+    name: str
+    problem: str
 
 
 class Predictor:
@@ -36,36 +47,55 @@ class Predictor:
 
         Returns:
             One row an example: `row`, `prediction`, for classes `confidence` and `p(CLASS)` for each, and `name` (its
-            file or line). A file that cannot be read has no prediction, and `problem` says why.
+            file or line). Where a file or line cannot be read there is a column `problem`, which says why; its row has
+            no prediction.
 
         Raises:
             DataError: nothing can be read, or columns that the model was trained with are missing.
         """
         screen = Screen(quiet=quiet)
-        dataset = read_for_prediction(data)
+        dataset = read_for_prediction(data, columns=self._columns())
+        for note in dataset.notes:
+            screen.say(note)
+        problems = [Problem(item.row, item.where, item.reason) for item in dataset.left_out]
         if self.model.shipped.encoder is not None:
-            return self._predict_table(dataset, screen)
-        if not dataset.images and self.model.column in dataset.frame.columns:
-            dataset = attach_images(dataset, Path(data).parent)
-        if not dataset.images:
+            answers = self._predict_table(dataset, screen)
+        elif dataset.images:
+            with screen.bar("predicting", len(dataset)) as bar, without_warnings():
+                answers, unreadable = self._predict_images(dataset, bar)
+            problems += unreadable
+        else:
             raise DataError(f"{data} holds no images, which this model was trained on; give a folder or file of them.")
-        with screen.bar("predicting", len(dataset)) as bar:
-            return self._predict_images(dataset, bar)
+        for problem in problems[:MOST_TOLD]:
+            screen.say(f"no prediction for {problem.name}: {problem.problem}")
+        if len(problems) > MOST_TOLD:
+            screen.say(f"and no prediction for {len(problems) - MOST_TOLD:,} more; the column `problem` says why")
+        return _with_problems(answers, problems)
+
+    def _columns(self) -> tuple[Column, ...]:
+        """What the model needs of a table."""
+        if self.model.shipped.encoder is not None:
+            return self.model.shipped.encoder.columns
+        return (Column(self.model.column, "image", "what the model was trained on"),)
 
     def _predict_table(self, dataset: Dataset, screen: Screen) -> pl.DataFrame:
         encoder = self.model.shipped.encoder
         assert encoder is not None
-        frame, notes = conform(dataset.frame, encoder.columns, source=dataset.source)
+        frame = dataset.frame
+        if dataset.columns != encoder.columns:  # arrays, whose columns were inferred
+            frame, notes = conform(frame, encoder.columns, source=dataset.source)
+            for note in notes:
+                screen.say(note)
         table = encoder.transform(frame)
-        for note in (*notes, *table.notes):
+        for note in table.notes:
             screen.say(note)
-        return self._frame(dataset, np.arange(len(dataset)), self.model.predict(table), {})
+        return self._frame(dataset, np.arange(len(dataset)), self.model.predict(table))
 
-    def _predict_images(self, dataset: Dataset, bar: Bar) -> pl.DataFrame:
+    def _predict_images(self, dataset: Dataset, bar: Bar) -> tuple[pl.DataFrame, list[Problem]]:
         images = next(iter(dataset.images.values()))
         kept: list[int] = []
         answers: list[Floats] = []
-        problems: dict[int, str] = {}
+        problems: list[Problem] = []
         for start in range(0, len(dataset), CHUNK):
             pictures = []
             for index in range(start, min(start + CHUNK, len(dataset))):
@@ -73,14 +103,13 @@ class Predictor:
                     pictures.append(self._picture(images, index))
                     kept.append(index)
                 except DataError as error:
-                    problems[index] = str(error)
+                    problems.append(Problem(int(dataset.rows[index]), dataset.names[index], str(error)))
             if pictures:
                 answers.append(self.model.predict(np.stack(pictures)))
             bar(min(start + CHUNK, len(dataset)))
         if not answers:
-            first = next(iter(problems), 0)
-            raise DataError(f"no image can be read: {dataset.names[first]}: {problems.get(first, 'there are none')}")
-        return self._frame(dataset, np.array(kept), np.concatenate(answers), problems)
+            raise DataError(f"no image can be read; {problems[0].name}: {problems[0].problem}.")
+        return self._frame(dataset, np.array(kept), np.concatenate(answers)), problems
 
     def _picture(self, images: Images, index: int) -> NDArray[np.uint8]:
         size = self.model.shipped.size
@@ -88,16 +117,19 @@ class Predictor:
         channels: Channels = 1 if self.model.shipped.channels == 1 else 3
         return fit(images.load(index, at_least=max(size)), size, channels)
 
-    def _frame(
-        self, dataset: Dataset, kept: NDArray[np.int64], answers: Floats, problems: dict[int, str]
-    ) -> pl.DataFrame:
+    def _frame(self, dataset: Dataset, kept: NDArray[np.int64], answers: Floats) -> pl.DataFrame:
         frame = predictions_frame(dataset.rows[kept], answers, self.model.labels)
-        frame = frame.with_columns(name=pl.Series([dataset.names[row] for row in kept], dtype=pl.String))
-        if not problems:
-            return frame
-        bad = {"row": dataset.rows[list(problems)], "name": [dataset.names[row] for row in problems]}
-        problem = pl.DataFrame({**bad, "problem": list(problems.values())})
-        return pl.concat([frame, problem], how="diagonal").sort("row")
+        return frame.with_columns(name=pl.Series([dataset.names[row] for row in kept], dtype=pl.String))
+
+
+def _with_problems(answers: pl.DataFrame, problems: list[Problem]) -> pl.DataFrame:
+    """All rows in order, those of no known number last."""
+    if not problems:
+        return answers
+    schema = {"row": pl.Int64, "name": pl.String, "problem": pl.String}
+    return pl.concat([answers, pl.DataFrame(problems, schema, orient="row")], how="diagonal").sort(
+        "row", nulls_last=True, maintain_order=True
+    )
 
 
 def load(run: str | Path) -> Predictor:
@@ -110,9 +142,7 @@ def load(run: str | Path) -> Predictor:
     if not path.exists():
         raise RunError(f"there is no run folder {path}; `earnest fit DATA` makes one.")
     if (path / "run.json").exists():
-        facts = read_json(path / "run.json")
-        if facts.get("format", FORMAT) > FORMAT:
-            raise RunError(f"{path} was written by a newer version of earnest; update with `pip install -U earnest`.")
+        facts = Run.open(path).facts()
         if not (path / "model" / "model.json").exists():
             raise RunError(f"{path} is not finished ({facts.get('status')}): go on with `earnest resume {run}`.")
     return Predictor(ModelFolder.load(path if (path / "model.json").exists() else path / "model"))
@@ -123,19 +153,33 @@ def predict(run: str | Path, data: str | Path, *, quiet: bool = True) -> pl.Data
     return load(run).predict(data, quiet=quiet)
 
 
-def write_predictions(frame: pl.DataFrame, out: Path, *, overwrite: bool = False) -> None:
+def check_out(out: Path, *, overwrite: bool = False) -> None:
+    """Check, before the work, that predictions can be written to `out`.
+
+    Raises:
+        OptionError: the file exists, has another ending than .csv or .parquet, or its folder cannot be written.
+    """
+    if out.suffix not in (".csv", ".parquet"):
+        raise OptionError(f"--out {out}: predictions are written as .csv or .parquet.")
+    if out.exists() and not (overwrite and out.is_file()):
+        raise OptionError(f"{out} exists already; replace it with --overwrite, or choose another name with --out.")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        writable = os.access(out.parent, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise OptionError(f"the folder {out.parent} cannot be written; choose another place with --out.")
+
+
+def write_predictions(frame: pl.DataFrame, out: Path) -> None:
     """Write predictions as CSV or Parquet, by the file's ending, atomically.
 
     Raises:
-        OptionError: the file exists, has another ending, or cannot be written.
+        OptionError: the file cannot be written.
     """
-    if out.exists() and not overwrite:
-        raise OptionError(f"{out} exists already; replace it with --overwrite, or choose another name with --out.")
-    if out.suffix not in (".csv", ".parquet"):
-        raise OptionError(f"--out {out}: predictions are written as .csv or .parquet.")
     write = frame.write_csv if out.suffix == ".csv" else frame.write_parquet
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_with(out, write)
     except OSError as error:
         raise OptionError(f"{out} cannot be written ({error.strerror or error}).") from error

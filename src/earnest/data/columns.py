@@ -92,7 +92,7 @@ def conform(frame: pl.DataFrame, columns: Sequence[Column], *, source: str) -> t
         raise DataError(f"{source} lacks {_columns(missing)}{hint or '.'} Its columns are: {_list(frame.columns)}.")
     extra = [name for name in frame.columns if name not in {c.name for c in columns}]
     if extra:
-        notes.append(f"{source}: {_columns(extra)} ignored, as the training table does not have it")
+        notes.append(f"{source}: {_columns(extra)} ignored: no input of the model")
     values = []
     for column in columns:
         if column.name not in frame.columns:

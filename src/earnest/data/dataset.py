@@ -40,6 +40,8 @@ class LeftOut:
     where: str
     """A file's name, or "line 17"."""
     reason: str
+    row: int | None = None
+    """The id that it would have as a row, where that is known."""
 
 
 class Images(Protocol):

@@ -43,7 +43,7 @@ def attach_images(dataset: Dataset, folder: Path) -> Dataset:
     kept = np.setdiff1d(np.arange(len(dataset)), np.array(list(problems), dtype=np.int64))
     if not len(kept):
         raise DataError(f"no image that {dataset.source} names can be read; {dataset.names[0]}: {problems[0]}.")
-    left_out = tuple(LeftOut(dataset.names[row], problems[row]) for row in sorted(problems))
+    left_out = tuple(LeftOut(dataset.names[i], problems[i], int(dataset.rows[i])) for i in sorted(problems))
     dataset = dataset.take(kept)
     images: dict[str, Images] = {
         name: FileImages(folder.absolute(), tuple(dataset.frame[name]), digests[name][kept]) for name in columns

@@ -223,8 +223,8 @@ def _dataset(
         digests=inspected.digests[kept],
         fingerprint=digest.hexdigest(),
         left_out=tuple(
-            LeftOut(display(file), problem)
-            for file, problem in zip(files, inspected.problems, strict=True)
+            LeftOut(display(file), problem, row)
+            for row, (file, problem) in enumerate(zip(files, inspected.problems, strict=True))
             if problem is not None
         ),
         images={"image": images},

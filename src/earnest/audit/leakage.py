@@ -47,7 +47,7 @@ def target_leakage(dataset: Dataset, split: Split | None) -> list[Finding]:
         if len(rows) < FEW_ROWS or not enough:
             return []
         measure, thresholds = _class_measure(len(classes))
-        scores = [_score_classes(_bins(dataset.frame[c.name][rows], c), codes, len(classes)) for c in columns]
+        scores = [_score_classes(dataset.frame[c.name][rows], c, codes, len(classes)) for c in columns]
     else:
         values = target.cast(pl.Float64).to_numpy()
         if len(rows) < FEW_ROWS or np.ptp(values) == 0:
@@ -118,8 +118,13 @@ def _folds(num_rows: int) -> Codes:
     return np.random.default_rng(1).permutation(np.arange(num_rows) % NUM_FOLDS)
 
 
-def _score_classes(bins: Codes, classes: Codes, num_classes: int) -> float:
-    """AUC for two classes, the avoided share of errors for more; out of fold."""
+def _score_classes(values: pl.Series, column: Column, classes: Codes, num_classes: int) -> float:
+    """How well one column tells the classes.
+
+    For two classes the AUC, of the bins' shares (out of fold) or of the numbers themselves, whichever is better; for
+    more the share of errors that the bins' commonest classes avoid.
+    """
+    bins = _bins(values, column)
     num_bins, fold = int(bins.max()) + 1, _folds(len(bins))
     cells = bins * num_classes + classes
     table = np.bincount(cells, minlength=num_bins * num_classes).reshape(num_bins, num_classes)
@@ -132,7 +137,8 @@ def _score_classes(bins: Codes, classes: Codes, num_classes: int) -> float:
         rates = rates / rates.sum(1, keepdims=True)
         answers[held_out] = rates[bins[held_out]] if num_classes == 2 else rates.argmax(1)[bins[held_out]]
     if num_classes == 2:
-        return _auc(classes == 1, answers[:, 1])
+        in_order = _auc(classes == 1, _numbers(values)) if _is_ordered(values, column) else 0.5
+        return max(_auc(classes == 1, answers[:, 1]), in_order, 1 - in_order)
     errors, blind = np.mean(answers != classes), 1 - shares.max()
     return float(1 - errors / blind)
 
@@ -153,11 +159,13 @@ def _score_quantity(values: pl.Series, column: Column, target: Floats) -> float:
         sums = np.bincount(bins[kept], target[kept], num_bins) + target[kept].mean()
         answers[~kept] = (sums / (np.bincount(bins[kept], minlength=num_bins) + 1))[bins[~kept]]
     best = 1 - float(np.mean((answers - target) ** 2) / np.var(target))
-    present = ~values.is_null().to_numpy()
-    if column.kind in ("number", "date") and present.mean() > 0.5:
-        numbers, known = _numbers(values)[present], target[present]
-        if np.ptp(numbers) > 0 and np.ptp(known) > 0:
-            line = np.corrcoef(numbers, known)[0, 1] ** 2
-            curve = np.corrcoef(rankdata(numbers), rankdata(known))[0, 1] ** 2
-            best = max(best, float(line), float(curve))
+    if _is_ordered(values, column):
+        numbers = _numbers(values)
+        line = np.corrcoef(numbers, target)[0, 1] ** 2
+        curve = np.corrcoef(rankdata(numbers), rankdata(target))[0, 1] ** 2
+        best = max(best, float(line), float(curve))
     return best
+
+
+def _is_ordered(values: pl.Series, column: Column) -> bool:
+    return column.kind in ("number", "date") and values.null_count() == 0 and values.n_unique() > 1

@@ -39,7 +39,7 @@ def for_fine_tuning(request: Request, architecture: str) -> Recipe:
         epochs=2,
         batch_size=16,
         optimiser="adamw",
-        lr=2e-4,
+        lr=3e-5,
         layer_decay=0.8,
         weight_decay=0.01,
         schedule="cosine",

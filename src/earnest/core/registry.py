@@ -56,7 +56,7 @@ class Registry:
         self._load()
         if name not in self._entries:
             known = ", ".join(sorted(self._entries))
-            raise OptionError(f"there is no {self.what} {name!r}{nearest(name, self._entries)} Known: {known}.")
+            raise OptionError(f"there is no {self.what} {name!r}{nearest(name, self._entries) or '.'} Known: {known}.")
         return self._entries[name]
 
     def __iter__(self) -> Iterator[Entry]:

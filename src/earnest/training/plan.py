@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import ctypes
 import itertools
 import os
+import sys
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +26,8 @@ AGREES = 0.02
 """bfloat16 is taken only when its loss differs by at most this share from float32's."""
 WARM_STEPS, TIMED_STEPS = 1, 3
 CHECKPOINT_SECONDS = 20.0
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Numbers of mallopt's parameters, from glibc's malloc.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,20 @@ def use(plan: Plan) -> None:
     """Set what the plan says for the whole process."""
     if plan.threads:
         torch.set_num_threads(plan.threads)
+    if plan.device == "cpu" and sys.platform == "linux":
+        _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc's allocator to keep what is freed: the next step needs as much again.
+
+    By default it gives every large tensor's pages back and lets the system clear new ones, over and over; keeping them
+    saved 12% of a small convolutional net's step.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def _pace(plan: Plan, model: nn.Module, task: Task, batch: Batch, recipe: Recipe, seed: int) -> Pace:

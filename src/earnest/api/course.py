@@ -40,6 +40,8 @@ from earnest.training import processes
 from earnest.training.plan import choose_device
 from earnest.training.state import Plan
 
+VALIDATION_SHARE, MOST_VALIDATION = 0.15, 5_000
+"""Of the rows that are no test rows: enough to choose by, the rest is to learn from."""
 MOST_LEFT_OUT = 0.05
 """Above this share of rows left out, a person should look first."""
 
@@ -160,6 +162,7 @@ def ask(dataset: Dataset, request: Request) -> Question:
         group=request.group,
         time=request.time,
         classification=task == "classification",
+        validation_share=min(VALIDATION_SHARE, MOST_VALIDATION / max(len(dataset), 1)),
     )
     assert dataset.target is not None
     column = dataset.frame[dataset.target]

@@ -76,6 +76,7 @@ def fit_network(bench: Bench, fit: Fit) -> TrainState:
 def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, Any]:
     """Decide and freeze how and how long to train, and tell the user before it starts.
 
+    With a deadline the last epoch that has begun counts: the loop shortens the schedule to what fits.
     run.json keeps the plan of every training by name, and that of the last one, which is shipped, at the top.
     """
     pace = plans.probe(model, fit.task, fit.source, fit.recipe, device=bench.device, seed=bench.seed)
@@ -83,8 +84,8 @@ def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, Any]:
     checked = fit.validation.num_batches() if fit.validation is not None else 0
     epoch_seconds = pace.seconds_per_step * (steps + VALIDATION_COST * checked)
     seconds = min(fit.seconds, bench.clock.left() - reserve(bench.request))
-    affordable = max(1, math.floor(seconds / epoch_seconds))
-    epochs = bench.request.epochs or min(fit.recipe.epochs, affordable)
+    rounded = math.ceil if math.isfinite(bench.clock.left()) else round
+    epochs = bench.request.epochs or min(fit.recipe.epochs, max(1, rounded(seconds / epoch_seconds)))
     frozen = {
         **asdict(pace.plan),
         "epochs": epochs,

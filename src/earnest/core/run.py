@@ -136,6 +136,15 @@ class Run:
         """Count one look at the sealed test set, before it happens."""
         self.update(test_looks=[*self.facts().get("test_looks", []), {"time": now(), "why": why}])
 
+    @property
+    def evaluation(self) -> Any:
+        """What evaluation.json says; None until the run has got that far."""
+        return self.read("evaluation.json")
+
+    def __repr__(self) -> str:
+        evaluation = self.evaluation
+        return f"Run({str(self.path)!r}): {evaluation['verdict'] if evaluation else self.facts()['status']}"
+
     def log(self, event: str, **values: Any) -> None:
         """Append one event to log.jsonl; a line that a crash cut short is ended first.
 

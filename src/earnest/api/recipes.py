@@ -10,6 +10,8 @@ from earnest.core.recipe import Recipe
 from earnest.core.words import InputSpec
 from earnest.data.augment import defaults
 
+MANY_IMAGES = 5000
+"""Images from which on the recipe is airbench's."""
 RESERVE_SHARE = 0.08
 LEAST_RESERVE = 6.0
 """Seconds of a budget that evaluation and report are given."""
@@ -17,18 +19,23 @@ LEAST_RESERVE = 6.0
 
 def for_images(request: Request, spec: InputSpec, num_rows: int, labels: Sequence[str]) -> Recipe:
     """The recipe for a network that learns from `num_rows` images and nothing else."""
-    recipe = Recipe(
-        model="airnet",
-        epochs=40,
-        batch_size=64 if num_rows < 5000 else 256,
-        optimiser="adamw",
-        lr=3e-3,
-        weight_decay=0.01,
-        label_smoothing=0.1,
-        schedule="linear",
-        warmup=0.2,
-        augment=defaults(spec.shape[0], labels),
-    )
+    augment = defaults(spec.shape[0], labels)
+    common = {"model": "airnet", "label_smoothing": 0.2, "schedule": "linear", "flip_average": "flip" in augment}
+    if num_rows < MANY_IMAGES:
+        recipe = Recipe(epochs=40, batch_size=64, lr=3e-3, weight_decay=0.01, warmup=0.2, augment=augment, **common)
+    else:
+        recipe = Recipe(
+            epochs=30,
+            batch_size=125,
+            optimiser="muon",
+            lr=0.1,
+            lr_rest=0.1,
+            momentum=0.6,
+            weight_decay=5e-4,
+            warmup=0.1,
+            augment=augment,
+            **common,
+        )
     return stated(request, recipe)
 
 

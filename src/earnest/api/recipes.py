@@ -19,7 +19,7 @@ LEAST_RESERVE = 6.0
 
 def for_images(request: Request, spec: InputSpec, num_rows: int, labels: Sequence[str]) -> Recipe:
     """The recipe for a network that learns from `num_rows` images and nothing else."""
-    augment = defaults(spec.shape[0], labels)
+    augment = defaults(spec.shape[0], labels, num_rows=num_rows)
     common = {"model": "airnet", "label_smoothing": 0.2, "schedule": "linear", "flip_average": "flip" in augment}
     if num_rows < MANY_IMAGES:
         recipe = Recipe(epochs=40, batch_size=64, lr=3e-3, weight_decay=0.01, warmup=0.2, augment=augment, **common)

@@ -24,13 +24,16 @@ def raising() -> Iterator[None]:
 
 @contextmanager
 def waiting() -> Iterator[Callable[[], bool]]:
-    """Inside, both only leave word; the function given tells whether one came. A second one raises at once."""
+    """Inside, both only leave word; the function given tells whether one came. The same one again raises at once.
+
+    One of each does not: launchers such as torchrun answer Ctrl-C, which reaches every process, with a SIGTERM.
+    """
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        if len(came) > 1:
+        if number in came:
             raise KeyboardInterrupt
+        came.append(number)
 
     with _handled(note, SIGNALS):
         yield lambda: bool(came)

@@ -6,6 +6,7 @@ checkpoints/best.safetensors              the weights with the best validation s
 
 from __future__ import annotations
 
+import errno
 import json
 import zlib
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from earnest.core import atomic
@@ -29,14 +30,14 @@ class Checkpoints:
         self.folder = folder
 
     def save(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> Path:
-        """Write a checkpoint, read it back, then drop all but the last two.
+        """Write a checkpoint, read it back, then drop all but the last two, and what broken writes left behind.
 
         Raises:
             OSError: the disk is full, or what was written does not read back; the older ones are untouched.
         """
         path = self.folder / f"step-{step:09d}.safetensors"
         write_tensors(path, tensors, facts)
-        for old in self._all()[:-KEEP]:
+        for old in [*self._all()[:-KEEP], *self.folder.glob(".*.tmp")]:
             old.unlink()
         return path
 
@@ -61,7 +62,11 @@ class Checkpoints:
         return None
 
     def best(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """The best weights so far, or None."""
+        """The best weights so far, or None.
+
+        Raises:
+            RunError: they are damaged.
+        """
         path = self.folder / "best.safetensors"
         return read_tensors(path) if path.exists() else None
 
@@ -79,11 +84,11 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any])
     metadata = {"facts": json.dumps(facts), "crc32": str(_checksum(plain))}
 
     def write(temporary: Path) -> None:
+        temporary.write_bytes(save(plain, metadata))  # `save_file` hides what kind of OSError there was
         try:
-            save_file(plain, temporary, metadata)
             read_tensors(temporary)
-        except (SafetensorError, RunError) as error:
-            raise OSError(f"{path} could not be written: {error}") from error
+        except RunError as error:
+            raise OSError(errno.EIO, f"what was written does not read back ({error})", str(path)) from error
 
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_with(path, write)

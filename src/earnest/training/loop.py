@@ -79,11 +79,13 @@ def _train_stage(
             yield Event("stopped", here, position.step, {"why": "out of time"})
             return True
         steps = position.index - first
+        stepped = time.monotonic() - started
         position.epoch, position.index = position.epoch + 1, 0
         yield _end_epoch(state, validation, here.at(index=size, progress=_progress(state, size)), started)
         if recipe.patience and state.stale_epochs >= recipe.patience:
             return False
-        if _shorten(state, steps / max(time.monotonic() - started, 1e-9), size, clock):
+        validated = time.monotonic() - started - stepped
+        if steps and _shorten(state, stepped * size / steps + validated, size, clock):
             yield Event("replanned", here, position.step, {"epochs": state.course[2]})
     return False
 
@@ -104,14 +106,17 @@ def _train_epoch(
         _reseed(here, "batch")
         batch = update.placed(next(batches), state)
         values: dict[str, Any] = {}
+        troubles: list[Event] = []
         for phase in stage.phases:
             if position.index % phase.every == 0:
                 its = here.at(phase=phase.name)
-                for trouble in update.take(state, batch, recipe, phase, its, lambda s=its: _reseed(s, s.phase)):  # type: ignore[misc]
-                    yield Event(trouble.kind, its, position.step, trouble.values)
+                found = update.take(state, batch, recipe, phase, its, lambda s=its: _reseed(s, s.phase))  # type: ignore[misc]
+                troubles += [Event(trouble.kind, its, position.step, trouble.values) for trouble in found]
                 values |= state.latest if len(stage.phases) == 1 else _prefixed(phase.name, state.latest)
+        processes.same_everywhere([*state.model.buffers(), *state.task.buffers()])
         position.index += 1
         position.step += 1
+        yield from troubles
         yield Event("step", here, position.step, values)
         if _ran_out(clock):
             return True
@@ -127,7 +132,7 @@ def _end_epoch(state: TrainState, validation: Source | None, here: Step, started
         state.task.eval()
         _reseed(here, "validate")
         with torch.no_grad(), state.averaged(), update.autocast(state):
-            scores = state.task.validate(state.model, validation, here)
+            scores = processes.of_first(state.task.validate(state.model, validation, here))
         values |= scores
         improved = state.remember(scores[state.task.metric])
     values["seconds"] = time.monotonic() - started
@@ -158,12 +163,12 @@ def _progress(state: TrainState, size: int) -> float:
     return min(progress + (1 - progress) * (epochs - start) / max(end - start, 1e-9), 1.0)
 
 
-def _shorten(state: TrainState, steps_per_second: float, size: int, clock: Clock) -> bool:
+def _shorten(state: TrainState, epoch_seconds: float, size: int, clock: Clock) -> bool:
     """Plan fewer epochs when the clock will not allow what was planned, so that the schedule still comes to its end."""
     left = clock.left()
     if not math.isfinite(left):
         return False
-    reach = state.position.epoch + max(left * steps_per_second * 0.97, 1) / max(size, 1)
+    reach = state.position.epoch + processes.of_first(max(left * 0.97 / epoch_seconds, 1 / size))
     if reach >= state.course[2]:
         return False
     state.course = (float(state.position.epoch), _progress(state, size), reach)
@@ -171,18 +176,15 @@ def _shorten(state: TrainState, steps_per_second: float, size: int, clock: Clock
 
 
 def _ran_out(clock: Clock) -> bool:
-    """Whether the time is up, as process 0 sees it."""
+    """Whether the time is up, for any of the processes."""
     left = clock.left()
-    if not math.isfinite(left) or processes.world() == 1:
-        return left <= 0
-    word = torch.tensor(float(left <= 0), device="cuda" if torch.distributed.get_backend() == "nccl" else "cpu")
-    processes.same_everywhere([word])
-    return bool(word.item())
+    return math.isfinite(left) and processes.anywhere(left <= 0)
 
 
 def _reseed(here: Step, why: str) -> None:
-    """Make everything random that follows a function of the place alone."""
-    seed = derive(here.seed, why, here.stage, here.epoch, here.index, processes.rank() if why == "batch" else 0)
+    """Make everything random that follows a function of the place alone; only batches and steps differ by process."""
+    rank = 0 if why in ("refresh", "validate") else processes.rank()
+    seed = derive(here.seed, why, here.stage, here.epoch, here.index, rank)
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(seed)

@@ -19,19 +19,20 @@ def build(parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> lis
     Vectors (biases, norms) do not decay. Under Muon the head and every vector are SGD's, as in airbench.
     """
     named = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
+    blocks = list(dict.fromkeys(_block(name) for name, _ in named))
     if recipe.optimiser == "muon":
         muon = [(name, p) for name, p in named if p.ndim >= 2 and not _in_head(name)]
         rest = [(name, p) for name, p in named if p.ndim < 2 or _in_head(name)]
         optimisers: list[torch.optim.Optimizer] = []
         if muon:
-            groups = _groups(muon, recipe, recipe.lr)
+            groups = _groups(muon, recipe, recipe.lr, blocks)
             optimisers.append(Muon(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True))
         if rest:
-            optimisers.append(_sgd(rest, recipe, recipe.lr_rest or recipe.lr))
+            optimisers.append(_sgd(_groups(rest, recipe, recipe.lr_rest or recipe.lr, blocks), recipe))
         return optimisers
+    groups = _groups(named, recipe, recipe.lr, blocks)
     if recipe.optimiser == "sgd":
-        return [_sgd(named, recipe, recipe.lr)]
-    groups = _groups(named, recipe, recipe.lr)
+        return [_sgd(groups, recipe)]
     betas = (recipe.momentum, recipe.beta2)
     fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for _, p in named)
     return [torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, fused=fused)]
@@ -51,15 +52,14 @@ def set_progress(optimisers: Sequence[torch.optim.Optimizer], recipe: Recipe, pr
     return factor
 
 
-def _sgd(named: Sequence[tuple[str, nn.Parameter]], recipe: Recipe, lr: float) -> torch.optim.SGD:
-    return torch.optim.SGD(
-        _groups(named, recipe, lr), lr=lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True
-    )
+def _sgd(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.SGD:
+    return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
 
 
-def _groups(named: Sequence[tuple[str, nn.Parameter]], recipe: Recipe, lr: float) -> list[dict[str, Any]]:
-    """Parameters grouped by (does it decay, depth), each group with its peak learning rate."""
-    blocks = list(dict.fromkeys(_block(name) for name, _ in named))
+def _groups(
+    named: Sequence[tuple[str, nn.Parameter]], recipe: Recipe, lr: float, blocks: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Parameters grouped by (does it decay, depth), each group with its peak rate; `blocks` from the input up."""
     grouped: dict[tuple[bool, int], list[nn.Parameter]] = {}
     for name, parameter in named:
         below_top = len(blocks) - 1 - blocks.index(_block(name)) if recipe.layer_decay < 1 else 0

@@ -1,10 +1,16 @@
-"""Many processes as one: what torchrun sets up, and the one all-reduce a step."""
+"""Many processes as one: what torchrun sets up, the one all-reduce a step, and how they decide alike.
+
+Each process does what the others do. What could differ between them (times, scores, signals) is decided by process 0,
+or by any of them, and the others follow.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -27,8 +33,9 @@ def joined() -> Iterator[None]:
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield
         return
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    if backend == "nccl":
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group(backend)
     try:
@@ -41,15 +48,46 @@ def sum_over_processes(tensors: Sequence[Tensor]) -> None:
     """Replace each tensor by its sum over all processes, in one flat all-reduce."""
     if world() == 1:
         return
-    flat = torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
+    flat = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
     dist.all_reduce(flat)
     for tensor, summed in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
         tensor.copy_(summed.view_as(tensor))
 
 
+@torch.no_grad()
 def same_everywhere(tensors: Sequence[Tensor]) -> None:
-    """Replace each tensor by that of process 0, in place."""
-    if world() == 1:
+    """Replace each tensor by that of process 0, in place, in one flat broadcast of bytes."""
+    if world() == 1 or not tensors:
         return
-    for tensor in tensors:
-        dist.broadcast(tensor, 0)
+    parts = [tensor.detach().reshape(-1).view(torch.uint8) for tensor in tensors]
+    flat = torch.cat(parts)
+    dist.broadcast(flat, 0)
+    for tensor, content in zip(tensors, flat.split([len(part) for part in parts]), strict=True):
+        tensor.copy_(content.clone().view(tensor.dtype).view_as(tensor))
+
+
+def of_first(value: Any) -> Any:
+    """The `value` that process 0 has; plain JSON."""
+    if world() == 1:
+        return value
+    content = json.dumps(value).encode()
+    length = torch.tensor(len(content))
+    dist.broadcast(length, 0)
+    text = torch.frombuffer(bytearray(content if rank() == 0 else int(length)), dtype=torch.uint8)
+    dist.broadcast(text, 0)
+    return json.loads(text.numpy().tobytes())
+
+
+def anywhere(flag: bool) -> bool:
+    """Whether `flag` is true in any process."""
+    if world() == 1:
+        return flag
+    word = torch.tensor(float(flag))
+    dist.all_reduce(word, dist.ReduceOp.MAX)
+    return bool(word)
+
+
+def wait() -> None:
+    """Go on when every process has come this far."""
+    if world() > 1:
+        anywhere(False)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from earnest.core import interrupts
-from earnest.core.errors import Interrupted
+from earnest.core.errors import Interrupted, RunError
 from earnest.core.progress import Screen
 from earnest.core.recipe import Recipe
 from earnest.core.run import Run
@@ -35,8 +35,8 @@ def train_in_run(
 ) -> None:
     """Train to the end from the last checkpoint of `name`, if there is one; `state` then has the shipped weights.
 
-    Those are the best by validation, or the last where nothing was validated. What is kept lies in
-    `checkpoints/<name>/`.
+    Those are the best by validation, or the last where nothing was validated or the best are damaged. What is kept
+    lies in `checkpoints/<name>/`.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
@@ -46,8 +46,8 @@ def train_in_run(
     saved = checkpoints.last()
     if saved is not None:
         state.unpack(*saved)
-        if saved[1].get("finished"):
-            _take_best(state, checkpoints)
+        if saved[1]["finished"]:
+            _take_best(state, checkpoints, screen)
             return
     keeper = _Keeper(run, state, checkpoints, name, screen)
     with interrupts.waiting() as interrupted, screen.bar(name, 1.0) as bar:
@@ -60,12 +60,13 @@ def train_in_run(
                 keeper.save_best()
             if event.kind == "step" and event.number % state.plan.checkpoint_every_steps == 0:
                 keeper.save()
-            if interrupted():
+            if processes.anywhere(interrupted()):
                 keeper.save()
-                run.log("stopped", step=event.number, why="interrupted")
+                keeper.write("stopped", event, why="interrupted")
                 raise Interrupted(f"stopped at step {event.number}; everything is saved.")
         keeper.save(finished=True)
-    _take_best(state, checkpoints)
+    processes.wait()
+    _take_best(state, checkpoints, screen)
 
 
 class _Keeper:
@@ -86,7 +87,7 @@ class _Keeper:
         tensors, facts = self.state.pack()
         step = self.state.position.step
         self._patiently(lambda: self.checkpoints.save(step, tensors, {**facts, "finished": finished}))
-        self.run.log("checkpoint", step=step, training=self.name)
+        self._patiently(lambda: self.run.log("checkpoint", step=step, training=self.name))
 
     def save_best(self) -> None:
         if self.writes:
@@ -95,16 +96,18 @@ class _Keeper:
 
     def log(self, event: Event) -> None:
         """Every event goes to the log but most steps, of which one a second is enough."""
-        if not self.writes or event.kind == "finished":
-            return
-        if event.kind == "step" and time.monotonic() - self.logged < LOG_EVERY_SECONDS:
+        if event.kind == "finished" or (event.kind == "step" and time.monotonic() - self.logged < LOG_EVERY_SECONDS):
             return
         self.logged = time.monotonic()
-        where = {"step": event.number, "epoch": event.step.epoch, "stage": event.step.stage, "training": self.name}
-        kind = "stopped" if event.kind == "stopped" else event.kind
-        self.run.log(kind, **where, progress=event.step.progress, **event.values)
+        self.write(event.kind, event, progress=event.step.progress, **event.values)
         if event.kind == "skipped":
             self.screen.say(f"skipped step {event.number}: {event.values['why']}")
+
+    def write(self, kind: str, event: Event, **values: object) -> None:
+        """One line in the log, with where it happened."""
+        if self.writes:
+            where = {"step": event.number, "epoch": event.step.epoch, "stage": event.step.stage, "training": self.name}
+            self._patiently(lambda: self.run.log(kind, **where, **values))
 
     def _patiently(self, write: Callable[[], object]) -> None:
         """Write; on a full disk, say so and try again for a minute before giving up."""
@@ -122,8 +125,12 @@ class _Keeper:
                 time.sleep(DISK_RETRY_SECONDS)
 
 
-def _take_best(state: TrainState, checkpoints: Checkpoints) -> None:
-    best = checkpoints.best()
+def _take_best(state: TrainState, checkpoints: Checkpoints, screen: Screen) -> None:
+    try:
+        best = checkpoints.best()
+    except RunError as error:
+        screen.say(f"{error} The last weights are used in place of the best.")
+        best = None
     state.model.load_state_dict(state.weights() if best is None else best[0])
     state.average = {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -61,8 +61,8 @@ class TrainState:
     skipped: int = 0
     """Bad steps so far."""
     skipped_in_a_row: int = 0
-    norms: list[float] = field(default_factory=list)
-    """The latest gradient norms, by which a spike is known."""
+    norms: dict[str, list[float]] = field(default_factory=dict)
+    """By phase, the latest gradient norms, by which a spike is known."""
     sums: dict[str, float] = field(default_factory=dict)
     """The epoch's losses so far, and the weight to divide them by."""
     source: dict[str, Tensor] = field(default_factory=dict)
@@ -73,9 +73,13 @@ class TrainState:
     """Optimiser states from a checkpoint, until the stage has built the optimisers they belong to."""
 
     def next_stage(self) -> None:
-        """Stand before the first batch of the next stage, with optimisers and schedule to be made anew."""
+        """Stand before the first batch of the next stage, with optimisers and schedule to be made anew.
+
+        Where an average was kept, it is what the model goes on with.
+        """
+        _copy(dict(self.model.named_parameters()), self.average)
         self.position = Position(stage=self.position.stage + 1, step=self.position.step)
-        self.optimisers, self.average, self.course, self.norms, self.stale_epochs = {}, {}, (), [], 0
+        self.optimisers, self.average, self.course, self.norms, self.stale_epochs = {}, {}, (), {}, 0
 
     def add(self, sums: dict[str, float]) -> None:
         """Add an update's losses and weight to the epoch's."""
@@ -97,16 +101,19 @@ class TrainState:
         return False
 
     @torch.no_grad()
-    def move_average(self, decay: float) -> None:
-        """Move the average, if one is kept, towards the parameters.
+    def move_average(self, decay: float, moved: Sequence[nn.Parameter]) -> None:
+        """Move the average of the parameters just `moved`, if one is kept, towards them.
 
         A young average forgets its start: the decay grows to its value (Tarvainen & Valpola 2017, arXiv:1703.01780).
         """
         if not self.average:
             return
         decay = min(decay, (1 + self.position.step) / (10 + self.position.step))
-        parameters = dict(self.model.named_parameters())
-        torch._foreach_lerp_(list(self.average.values()), [parameters[name] for name in self.average], 1 - decay)
+        wanted = {id(parameter) for parameter in moved}
+        pairs = [(self.average[name], p) for name, p in self.model.named_parameters() if id(p) in wanted]
+        if pairs:
+            averages, parameters = zip(*pairs, strict=True)
+            torch._foreach_lerp_(averages, parameters, 1 - decay)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -18,7 +18,8 @@ from earnest.core.words import Batch, Phase, Step
 from earnest.training import optimisers, processes
 from earnest.training.state import TrainState
 
-SPIKE_WINDOW = 50
+SPIKE_WINDOW = 40
+"""Steps whose median gradient norm is the usual one; half of them accept a lasting change, before training gives up."""
 SPIKE_NEEDS = 20
 MOST_SKIPS_IN_A_ROW = 25
 MOST_MICRO_BATCHES = 64
@@ -37,8 +38,8 @@ class Trouble:
 
 
 def take(
-    state: TrainState, batch: Batch, recipe: Recipe, phase: Phase, here: Step, reseed: Callable[[], None]
-) -> Iterator[Trouble]:
+    state: TrainState, batch: Batch, recipe: Recipe, phase: Phase, here: Step, reseed: Callable[[], object]
+) -> list[Trouble]:
     """Update the phase's parameters once, or skip a bad step; `state.latest` says how it went.
 
     When memory runs out, the same batch is cut into twice as many micro-batches and tried again: the effective batch
@@ -49,8 +50,8 @@ def take(
     """
     recipe = recipe.but(**phase.overrides) if phase.overrides else recipe
     moved = [parameter for _, parameter in phase.params(state.model)]
-    buffers = [*state.model.buffers(), *state.task.buffers()]
-    before = [buffer.clone() for buffer in buffers]
+    before = [buffer.clone() for buffer in _buffers(state)]
+    troubles = []
     factor = optimisers.set_progress(state.optimisers[phase.name], recipe, here.progress)
     while True:
         reseed()
@@ -62,8 +63,8 @@ def take(
             if not _out_of_memory(error) or state.micro_batches >= min(MOST_MICRO_BATCHES, len(batch)):
                 raise
         state.micro_batches *= 2
-        _put_back(moved, buffers, before)
-        yield Trouble("memory", {"micro_batches": state.micro_batches})
+        _put_back(state, moved, before)
+        troubles.append(Trouble("memory", {"micro_batches": state.micro_batches}))
     gradients = [parameter.grad for parameter in moved if parameter.grad is not None]
     totals = torch.stack(list(sums.values()))
     processes.sum_over_processes([*gradients, totals])
@@ -74,21 +75,23 @@ def take(
     norm = float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
     state.latest = {name: value / weight for name, value in numbers.items()}
     state.latest |= {"lr": recipe.lr * factor, "gradient_norm": norm}
-    why = _what_is_bad(state.latest["loss"], norm, recipe, state)
+    usual = state.norms.get(phase.name, [])
+    why = _what_is_bad(state.latest["loss"], norm, usual, recipe)
+    if math.isfinite(norm):
+        state.norms[phase.name] = [*usual[1 - SPIKE_WINDOW :], norm]
     if why:
-        _put_back(moved, buffers, before)
-        yield Trouble("skipped", {"why": why})
+        _put_back(state, moved, before)
         _count_skip(state, recipe, why)
-        return
+        return [*troubles, Trouble("skipped", {"why": why})]
     state.skipped_in_a_row = 0
-    state.norms = [*state.norms[1 - SPIKE_WINDOW :], norm]
     if recipe.clip and norm > recipe.clip:
         torch._foreach_mul_(gradients, recipe.clip / norm)
     for optimiser in state.optimisers[phase.name]:
         optimiser.step()
     _forget_gradients(moved)
-    state.move_average(recipe.ema)
+    state.move_average(recipe.ema, moved)
     state.add({"weight": weight, **numbers})
+    return troubles
 
 
 def placed(batch: Batch, state: TrainState) -> Batch:
@@ -120,14 +123,13 @@ def _sum_gradients(state: TrainState, batch: Batch, here: Step) -> dict[str, Ten
     return sums
 
 
-def _what_is_bad(loss: float, norm: float, recipe: Recipe, state: TrainState) -> str | None:
+def _what_is_bad(loss: float, norm: float, norms: Sequence[float], recipe: Recipe) -> str | None:
     if not math.isfinite(loss):
         return f"a loss of {loss}"
     if not math.isfinite(norm):
         return f"a gradient norm of {norm}"
-    if len(state.norms) >= SPIKE_NEEDS and norm > recipe.spike * max(statistics.median(state.norms), 1e-6):
-        return f"a gradient norm of {norm:.3g}, {norm / max(statistics.median(state.norms), 1e-6):.0f} times the usual"
-    return None
+    usual = max(statistics.median(norms), 1e-6) if len(norms) >= SPIKE_NEEDS else math.inf
+    return f"a gradient norm of {norm:.3g}, {norm / usual:.0f} times the usual" if norm > recipe.spike * usual else None
 
 
 def _count_skip(state: TrainState, recipe: Recipe, why: str) -> None:
@@ -140,10 +142,14 @@ def _count_skip(state: TrainState, recipe: Recipe, why: str) -> None:
         )
 
 
-def _put_back(moved: Sequence[nn.Parameter], buffers: Sequence[Tensor], before: Sequence[Tensor]) -> None:
+def _buffers(state: TrainState) -> list[Tensor]:
+    return [*state.model.buffers(), *state.task.buffers()]
+
+
+def _put_back(state: TrainState, moved: Sequence[nn.Parameter], before: Sequence[Tensor]) -> None:
     """Undo what a failed forward and backward pass left behind."""
     with torch.no_grad():
-        for buffer, value in zip(buffers, before, strict=True):
+        for buffer, value in zip(_buffers(state), before, strict=True):
             buffer.copy_(value)
     _forget_gradients(moved)
 

@@ -243,7 +243,7 @@ def _pairs(types: list[str]) -> dict[str, str]:
 
 
 def _show(run: Any, quiet: bool) -> None:
-    if quiet:
+    if quiet or not run.writes:
         return
     from rich.console import Console
 

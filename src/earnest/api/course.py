@@ -54,12 +54,14 @@ def carry_out(run: Run, *, spent: float = 0.0, quiet: bool = False) -> Run:
         Interrupted: Ctrl-C or SIGTERM; the run can be resumed.
     """
     Run.current = run
-    request = Request.of(run.facts()["request"])
-    clock = WallClock(60 * request.minutes if request.minutes else None, spent=spent, started=run.opened)
     with run.alone(), _ending(run), interrupts.raising(), processes.joined():
+        run.path = Path(processes.of_first(str(run.path)))
+        request = Request.of(run.facts()["request"])
+        clock = WallClock(60 * request.minutes if request.minutes else None, spent=spent, started=run.opened)
         run.update(status="running")
         check_names(request)
-        _carry_out(Bench(run, request, clock, Screen(quiet=quiet), choose_device(request.device)))
+        screen = Screen(quiet=quiet or not run.writes)
+        _carry_out(Bench(run, request, clock, screen, choose_device(request.device)))
         run.update(status="finished", seconds=clock.spent())
         run.log("finished", seconds=clock.spent())
     return run
@@ -130,6 +132,8 @@ def _carry_out(bench: Bench) -> None:
     for finding in findings["findings"][:3]:
         bench.screen.say(f"found: {finding['title']}")
     candidates = fit_tables(bench, question) if pictures is None else fit_images(bench, question, pictures)
+    if not bench.run.writes:
+        return
     outcome.settle(bench, question, candidates)
     report(bench.run.path)
     bench.screen.say(f"done in {duration(bench.clock.spent())}: {bench.run.path / 'report.html'}")

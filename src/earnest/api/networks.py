@@ -18,6 +18,7 @@ from earnest.core.recipe import Recipe
 from earnest.core.seeds import derive
 from earnest.core.words import Clock, Source, Task
 from earnest.training import plan as plans
+from earnest.training import processes
 from earnest.training.session import train_in_run
 from earnest.training.state import Plan, TrainState
 
@@ -59,16 +60,18 @@ def fit_network(bench: Bench, fit: Fit) -> TrainState:
     """Train, or go on training, or find that it is done; the state then has the weights to ship."""
     torch.default_generator.manual_seed(derive(bench.seed, "initial weights", fit.name))
     model = fit.build()
-    frozen = bench.run.facts().get("plan", {}).get("trainings", {}).get(fit.name)
+    frozen = processes.of_first(bench.run.facts().get("plan", {}).get("trainings", {}).get(fit.name))
     if frozen is None:
-        frozen = _make_plan(bench, fit, model)
+        frozen = processes.of_first(_make_plan(bench, fit, model))
     plan = Plan(**{field.name: frozen[field.name] for field in fields(Plan)})
-    plans.use(plan)
     state = TrainState(model.to(plan.device), fit.task.to(plan.device), seed=derive(bench.seed, fit.name), plan=plan)
     started = time.monotonic()
     recipe = fit.recipe.but(epochs=frozen["epochs"])
     clock = Within(bench.clock, reserve(bench.request))
-    train_in_run(bench.run, state, fit.source, fit.validation, recipe, name=fit.name, clock=clock, screen=bench.screen)
+    with plans.used(plan):
+        train_in_run(
+            bench.run, state, fit.source, fit.validation, recipe, name=fit.name, clock=clock, screen=bench.screen
+        )
     bench.run.log("trained", training=fit.name, step=state.position.step, seconds=time.monotonic() - started)
     return state
 

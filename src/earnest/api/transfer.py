@@ -27,6 +27,7 @@ from earnest.data.cache import cache_folder
 from earnest.data.preparation import Normalise
 from earnest.tasks.classification import Classification
 from earnest.tasks.regression import Regression
+from earnest.training import processes
 from earnest.training.features import extract_features
 from earnest.training.linear_head import LinearHead, fit_linear_head
 
@@ -142,7 +143,7 @@ def linear_on_features(bench: Bench, question: Question, pictures: Pictures, fro
 
 def worth_fine_tuning(bench: Bench, question: Question, pictures: Pictures, frozen: Frozen, *, score: float) -> bool:
     """Whether there is something left to gain and time to gain it; decided once and kept in run.json."""
-    decided = bench.run.facts().get("fine_tune")
+    decided = processes.of_first(bench.run.facts().get("fine_tune"))
     if decided is not None:
         return bool(decided)
     recipe = recipes.for_fine_tuning(bench.request, frozen.pretrained.weights.architecture)
@@ -151,7 +152,7 @@ def worth_fine_tuning(bench: Bench, question: Question, pictures: Pictures, froz
     needed = a_look * FINE_TUNING_COST * recipe.epochs * rows
     seconds = min(recipes.seconds_for(bench.request, rows), bench.clock.left() - recipes.reserve(bench.request))
     perfect = question.metric.limits[1] if question.metric.higher_is_better else question.metric.limits[0]
-    worth = needed < seconds and score != perfect
+    worth = bool(processes.of_first(bool(needed < seconds and score != perfect)))
     bench.run.update(fine_tune=worth)
     if needed >= seconds:
         bench.screen.say(f"fine-tuning would take about {duration(needed)}, which is more than there is: left out")

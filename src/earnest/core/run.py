@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 from earnest.core import atomic
 from earnest.core.errors import OptionError, RunError
@@ -30,14 +30,20 @@ FORMAT = 1
 """Version of the run folder's layout; a folder of a newer one is refused."""
 
 
+def follows() -> bool:
+    """Whether torchrun started this process beside a first one, which is then the one that writes."""
+    return "WORLD_SIZE" in os.environ and os.environ.get("RANK", "0") != "0"
+
+
 class Run:
-    """One run folder."""
+    """One run folder; a process that follows another reads it and writes nothing."""
 
     current: ClassVar[Run | None] = None
     """The run that this process is at work on, for whoever has to say where things are when it breaks off."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.writes = not follows()
         self.opened = time.monotonic()
 
     @classmethod
@@ -51,17 +57,22 @@ class Run:
             RunError: another process is at work on the run that would be replaced.
         """
         path = path.absolute()
+        if follows():
+            return cls(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+        facts = {"format": FORMAT, "status": "running", "created": now(), "request": request, "test_looks": []}
         try:
             if path.exists():
                 _clear_the_way(path, overwrite=overwrite)
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir()
-            facts = {"format": FORMAT, "status": "running", "created": now(), "request": request, "test_looks": []}
             atomic.write_json(temporary / "run.json", facts)
             os.replace(temporary, path)
         except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if _aside(path).exists() and not path.exists():
+                os.replace(_aside(path), path)
             raise OptionError(
                 f"the run folder {path} cannot be written ({error.strerror or error}); choose another place with --out."
             ) from error
@@ -90,10 +101,13 @@ class Run:
 
     def accept(self) -> None:
         """The data can be read and the question makes sense: the run that this one replaces goes."""
-        shutil.rmtree(_aside(self.path), ignore_errors=True)
+        if self.writes:
+            shutil.rmtree(_aside(self.path), ignore_errors=True)
 
     def withdraw(self) -> None:
         """Nothing will come of it: the folder goes, and the run that it replaced comes back."""
+        if not self.writes:
+            return
         shutil.rmtree(self.path)
         if _aside(self.path).exists():
             os.replace(_aside(self.path), self.path)
@@ -119,7 +133,8 @@ class Run:
 
     def update(self, **facts: Any) -> None:
         """Set fields of run.json, atomically."""
-        atomic.write_json(self.path / "run.json", {**self.facts(), **facts})
+        if self.writes:
+            atomic.write_json(self.path / "run.json", {**self.facts(), **facts})
 
     def read(self, name: str) -> Any:
         """A JSON file of the run, or None where it does not exist yet."""
@@ -128,6 +143,8 @@ class Run:
 
     def write(self, name: str, value: Any) -> None:
         """A JSON file of the run, atomically."""
+        if not self.writes:
+            return
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_json(path, value)
@@ -150,6 +167,8 @@ class Run:
 
         Every line has the fields time, event, step and epoch; the last two are null outside of training.
         """
+        if not self.writes:
+            return
         path = self.path / "log.jsonl"
         facts = {"time": now(), "event": event, "step": None, "epoch": None, **values}
         line = json.dumps(atomic.plain(facts), ensure_ascii=False)
@@ -183,22 +202,31 @@ class Run:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the run for this process.
+        """Hold the run for this process and those that follow it.
 
         Raises:
-            RunError: another process is at work on it.
+            RunError: another process is at work on it, or it cannot be written.
         """
-        if os.name == "nt":
+        if os.name == "nt" or not self.writes:
             yield
             return
         import fcntl
 
-        with (self.path / ".lock").open("w") as lock:
+        with self._lock_file() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise RunError(f"another process is at work on {self.path}; wait for it, or stop it first.") from error
             yield
+
+    def _lock_file(self) -> IO[str]:
+        try:
+            return (self.path / ".lock").open("w")
+        except OSError as error:
+            raise RunError(
+                f"the run folder {self.path} cannot be written ({error.strerror or error}); mend its permissions, or "
+                "make room on its disk."
+            ) from error
 
 
 class WallClock:

@@ -8,6 +8,8 @@ import itertools
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from torch import nn
 from earnest.core.errors import OptionError
 from earnest.core.recipe import Recipe
 from earnest.core.words import Batch, Phase, Source, Step, Task
-from earnest.training import optimisers, update
+from earnest.training import optimisers, processes, update
 from earnest.training.state import Plan, TrainState
 
 PAYS = 0.95
@@ -37,6 +39,7 @@ class Pace:
     plan: Plan
     seconds_per_step: float
     loss: float
+    """At the last of the steps tried."""
 
 
 def choose_device(wanted: str | None) -> str:
@@ -57,9 +60,28 @@ def choose_device(wanted: str | None) -> str:
 def probe(model: nn.Module, task: Task, source: Source, recipe: Recipe, *, device: str, seed: int) -> Pace:
     """The fastest way to train `model` here that agrees with float32; trains copies, and leaves `model` as it is.
 
-    Tries the channels-last layout for pictures, bfloat16, and on a CPU one thread for small nets.
+    Tries the channels-last layout for pictures, bfloat16, and on a CPU one thread for small nets. Several processes
+    must call it together.
     """
-    batch = next(iter(source.batches(Step(seed=seed))))
+    with torch.random.fork_rng():
+        best = _fastest(model, task, source, recipe, device=device, seed=seed)
+    every = max(1, round(CHECKPOINT_SECONDS / max(best.seconds_per_step, 1e-6)))
+    return replace(best, plan=replace(best.plan, checkpoint_every_steps=min(every, 1000)))
+
+
+@contextmanager
+def used(plan: Plan) -> Iterator[None]:
+    """Inside, the whole process works as the plan says."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(plan.threads or threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _fastest(model: nn.Module, task: Task, source: Source, recipe: Recipe, *, device: str, seed: int) -> Pace:
+    batch = next(source.batches(Step(seed=seed), processes.rank(), processes.world()))
     threads = torch.get_num_threads()
     best = _pace(Plan(device=device, threads=threads), model, task, batch, recipe, seed)
     plain_loss = best.loss
@@ -108,17 +130,15 @@ def _pace(plan: Plan, model: nn.Module, task: Task, batch: Batch, recipe: Recipe
     state.optimisers = {phase.name: optimisers.build(state.model.named_parameters(), recipe)}
     state.model.train()
     batch = update.placed(batch, state)
-    seconds, loss = [], None
-    for number in range(WARM_STEPS + TIMED_STEPS):
-        started = time.perf_counter()
-        for _ in update.take(state, batch, recipe, phase, Step(progress=0.0), lambda: None):
-            pass
-        if plan.device.startswith("cuda"):
-            torch.cuda.synchronize()
-        loss = state.latest["loss"] if loss is None else loss
-        if number >= WARM_STEPS:
+    seconds = []
+    with used(plan):
+        for _ in range(WARM_STEPS + TIMED_STEPS):
+            started = time.perf_counter()
+            update.take(state, batch, recipe, phase, Step(), lambda: torch.manual_seed(seed))
+            if plan.device.startswith("cuda"):
+                torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)
-    return Pace(plan, min(seconds), loss if loss is not None else float("nan"))
+    return Pace(plan, min(seconds[WARM_STEPS:]), state.latest["loss"])
 
 
 def _may_have_fast_bf16(device: str) -> bool:

@@ -171,6 +171,6 @@ def _shape(without: Floats) -> tuple[float, float]:
     variance = float(np.mean(centred**2))
     if variance <= 0:
         return 0.0, float(max(1, len(without) - 1))
-    kurtosis = float(np.mean(centred**4)) / variance**2 - 3
+    excess = max(float(np.mean(centred**4)) / variance**2 - 3, -1.999)  # -2 where two values are equally common
     acceleration = float(np.mean(centred**3)) / (6 * variance**1.5 * len(without) ** 0.5)
-    return acceleration, max(2.0, 2 * len(without) / (kurtosis + 2) - 1)
+    return acceleration, max(2.0, 2 * len(without) / (excess + 2) - 1)

@@ -73,13 +73,20 @@ def look(bench: Bench, dataset: Dataset, weights: Weights | None, *, model: str 
     return drop_unreadable(dataset, decoded), Pictures(decoded.array, weights)
 
 
-def task_for(question: Question, recipe: Recipe, train: Rows) -> Classification | Regression:
-    """The task that the question is; `train` are the rows from which it may learn a scale."""
+def task_for(
+    question: Question, recipe: Recipe, train: Rows, *, stops_by_loss: bool = False
+) -> Classification | Regression:
+    """The task that the question is; `train` are the rows from which it may learn a scale.
+
+    The best epoch is the one with the best metric, or with the least loss, which says more of few epochs' differences.
+    """
     selects = {
         "metric": question.metric.name,
         "score": question.metric,
         "higher_is_better": question.metric.higher_is_better,
     }
+    if stops_by_loss:
+        selects = {"metric": "rmse" if question.num_classes is None else "log_loss", "higher_is_better": False}
     if question.num_classes is None:
         return Regression(question.truth[train], **selects)  # type: ignore[arg-type]
     return Classification(

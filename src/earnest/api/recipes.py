@@ -59,16 +59,18 @@ def for_fine_tuning(request: Request, architecture: str) -> Recipe:
 
 def for_tables(request: Request, num_rows: int) -> Recipe:
     """The network's recipe for a table with `num_rows` to learn from."""
+    batch_size = 256 if num_rows >= 10_000 else 128 if num_rows >= 3_000 else 64
     recipe = Recipe(
         model="tabm",
         epochs=60,
-        batch_size=256 if num_rows > 5000 else 64,
+        batch_size=batch_size,
         optimiser="adamw",
-        lr=2e-3,
-        weight_decay=0.01,
-        schedule="cosine",
-        warmup=0.05,
-        patience=12,
+        lr=4e-3,
+        weight_decay=0.03,
+        clip=1.0,
+        schedule="constant",
+        warmup=0.03,
+        patience=8,
     )
     return stated(request, recipe)
 

@@ -85,7 +85,7 @@ def fit_tabular_network(bench: Bench, question: Question) -> Candidate:
         learns, stops = with_validation(train, validation)
         arrays = (table.all.network_numbers(), table.all.codes)
         spec = InputSpec("table", (arrays[0].shape[1],), table.encoder.cardinalities)
-        task = task_for(question, recipe, learns)
+        task = task_for(question, recipe, learns, stops_by_loss=True)
 
         def build() -> nn.Module:
             model = models[recipe.model].build(spec, question.num_classes or 1, **recipe.model_options)

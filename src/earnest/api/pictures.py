@@ -19,6 +19,7 @@ from earnest.data.augment import Augmented
 from earnest.data.batches import ArrayBatches
 from earnest.data.cache import cache_folder
 from earnest.data.dataset import Dataset
+from earnest.data.image_arrays import ArrayImages
 from earnest.data.images import Channels, choose_channels, choose_size, decode, drop_unreadable
 from earnest.data.preparation import Normalise
 from earnest.tasks.classification import Classification
@@ -67,7 +68,7 @@ def look(bench: Bench, dataset: Dataset, weights: Weights | None, *, model: str 
             images,
             size=size,
             channels=channels,
-            cache_folder=cache_folder(),
+            cache_folder=None if isinstance(images, ArrayImages) else cache_folder(),
             progress=lambda done, total: bar(done),
         )
     return drop_unreadable(dataset, decoded), Pictures(decoded.array, weights)

@@ -117,6 +117,8 @@ def fit_lightgbm(
     settings = {**SETTINGS, **_objective(num_classes, metric), "seed": seed}
     settings["num_threads"] = threads or _threads(len(train[2]))
     settings["min_data_in_leaf"] = max(1, min(LEAST_ROWS_IN_LEAF, len(train[2]) // 20))
+    if len(train[2]) < LEAST_ROWS_IN_LEAF:
+        settings["bagging_fraction"] = 1.0  # LightGBM ends with an error at a bag of no rows.
     data = _dataset(train, settings)
     booster = lightgbm.Booster(settings, data)
     booster.add_valid(_dataset(validation, settings, like=data), "validation")

@@ -88,7 +88,7 @@ def test_wilson_covers_95_percent():
 def test_bootstrap_covers_95_percent(name):
     """The truth is the score on a very large sample of the same kind. Seeded, as a bound this tight would else fail
     now and then by chance."""
-    metric, num_trials = METRICS[name], 2000
+    metric, num_trials = METRICS[name], 4000
     random = np.random.default_rng(20)
 
     def sample(num):

@@ -63,6 +63,7 @@ def train_in_run(
             if processes.anywhere(interrupted()):
                 keeper.save()
                 keeper.write("stopped", event, why="interrupted")
+                processes.wait()
                 raise Interrupted(f"stopped at step {event.number}; everything is saved.")
         keeper.save(finished=True)
     processes.wait()

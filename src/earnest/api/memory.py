@@ -20,6 +20,7 @@ from earnest.api.outcome import best, to_ship
 from earnest.api.parts import ModelFolder
 from earnest.api.pictures import Pictures
 from earnest.api.question import SMALL, Bench, Candidate, Question
+from earnest.api.recipes import reserve
 from earnest.api.request import Request
 from earnest.core.errors import Interrupted, OptionError
 from earnest.core.progress import Screen
@@ -85,7 +86,10 @@ def learn(
         else:
             dataset, pictures = look_at_images(bench, image_dataset("X", inputs, target))
         question = _ask(dataset, truth, tuple(labels), request, model)
-        fitted = _fit_table(bench, question, model) if pictures is None else _fit(bench, question, pictures, model)
+        if pictures is None:
+            fitted = _fit_table(bench, question, model)
+        else:
+            fitted = _fit_pictures(bench, question, pictures, model)
     chosen = best(question, fitted)
     scores = {candidate.name: question.score(candidate.predictions) for candidate in fitted}
     return Learned(to_ship(question, chosen), chosen.name, scores)
@@ -97,7 +101,8 @@ def _bench(request: Request, *, verbose: bool) -> Iterator[Bench]:
     threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory(prefix="earnest-") as folder, torch.random.fork_rng(devices=[]):
         run = Run.create(Path(folder) / "run", request.facts())
-        clock = WallClock(60 * request.minutes if request.minutes else None)
+        # The verbs keep time back for evaluation and report, of which there are none here.
+        clock = WallClock(60 * request.minutes + reserve(request) if request.minutes else None)
         try:
             yield Bench(run, request, clock, Screen(quiet=not verbose), choose_device(request.device))
         except Interrupted as error:
@@ -115,22 +120,16 @@ def _ask(dataset: Dataset, truth: NDArray[Any], labels: tuple[str, ...], request
     nobody = np.empty(0, np.int64)
     rows = np.arange(len(dataset))
     cross_fits = len(rows) < SMALL and (model in SIMPLE or (model == "auto" and not dataset.images))
-    parts = tuple(
-        folds(
-            dataset,
-            rows,
-            num_folds=NUM_FOLDS if cross_fits else ONE_IN,
-            seed=request.seed,
-            classification=bool(labels),
-        )
-    )
-    split = Split(rows, nobody, nobody, "cross-fitted", nobody)
-    if not cross_fits:
-        split = Split(*parts[0], nobody, f"1 row in {ONE_IN} held out", nobody)
-        parts = ()
+    num_folds = NUM_FOLDS if cross_fits else ONE_IN
+    dealt = tuple(folds(dataset, rows, num_folds=num_folds, seed=request.seed, classification=bool(labels)))
+    if cross_fits:
+        split = Split(rows, nobody, nobody, "cross-fitted", nobody)
+    else:
+        train, held_out = dealt[0]
+        split, dealt = Split(train, held_out, nobody, f"1 row in {ONE_IN} held out", nobody), ()
     task: TaskName = "classification" if labels else "regression"
     metric = find_metric(request.metric or ("accuracy" if labels else "rmse"), task)
-    return Question(dataset, split, task, labels, truth, metric, None, parts)
+    return Question(dataset, split, task, labels, truth, metric, None, dealt)
 
 
 def _fit_table(bench: Bench, question: Question, model: str) -> list[Candidate]:
@@ -148,11 +147,11 @@ def _fit_table(bench: Bench, question: Question, model: str) -> list[Candidate]:
     return [tables.fit_tabular_network(bench, question)]
 
 
-def _fit(bench: Bench, question: Question, pictures: Pictures, model: str) -> list[Candidate]:
+def _fit_pictures(bench: Bench, question: Question, pictures: Pictures, model: str) -> list[Candidate]:
     """The candidates for pictures: the ladder's rungs, or those that the model which was asked for takes."""
     if model == "lightgbm":
         raise OptionError("model='lightgbm' takes no pictures; choose 'linear' or an architecture such as 'airnet'.")
     if model == "linear":
         return [images.linear_on_pixels(bench, question, pictures)]
-    rungs = images.fit_images(bench, question, pictures)
-    return rungs if model == "auto" else rungs[1:]
+    linear, *networks = images.fit_images(bench, question, pictures)
+    return [linear, *networks] if model == "auto" else networks

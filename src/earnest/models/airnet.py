@@ -154,7 +154,10 @@ AIRNET = {
     title="AirNet",
     parameters=497_826,
     reference="none at this width",
-    reproduced="",
+    reproduced=(
+        "84.7% of 5,000 validation images of CIFAR-10 kept as JPEG after 4 epochs with Muon, 85.5% with mirror images "
+        "averaged; one run"
+    ),
     tiny=False,
     **AIRNET,
 )

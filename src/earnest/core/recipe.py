@@ -77,12 +77,14 @@ class Recipe(BaseModel):
         """The recipe in a TOML file.
 
         Raises:
-            OptionError: the file is missing, no TOML, or a field is unknown or out of range; it is named.
+            OptionError: the file cannot be read, is no TOML, or a field is unknown or out of range; it is named.
         """
         try:
             fields = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise OptionError(f"there is no recipe file {path}.") from error
+        except OSError as error:
+            raise OptionError(f"the recipe {path} cannot be read ({error.strerror or error}).") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise OptionError(f"the recipe {path} is not TOML: {error}.") from error
         return cls.checked(fields, where=str(path))

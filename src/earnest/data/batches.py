@@ -72,5 +72,5 @@ class ArrayBatches:
         """The batch of these rows."""
         inputs = tuple(torch.from_numpy(np.ascontiguousarray(array[rows])) for array in self.inputs)
         targets = None if self.targets is None else torch.from_numpy(np.ascontiguousarray(self.targets[rows]))
-        batch = Batch(inputs[0] if len(inputs) == 1 else inputs, targets, torch.from_numpy(rows))
+        batch = Batch(inputs[0] if len(inputs) == 1 else inputs, targets, torch.tensor(rows))
         return batch if self.transform is None else self.transform(batch, step)

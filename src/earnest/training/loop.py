@@ -141,6 +141,8 @@ def _end_epoch(state: TrainState, validation: Source | None, here: Step, started
 
 def _begin_stage(state: TrainState, recipe: Recipe, stage: Stage) -> None:
     """Build the stage's optimisers and average, or take them back from a checkpoint."""
+    tensors: list[Tensor] = [*state.model.parameters(), *state.model.buffers(), *state.task.buffers()]
+    processes.same_everywhere(tensors)
     if state.plan.channels_last:
         state.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     state.optimisers = {
@@ -152,8 +154,6 @@ def _begin_stage(state: TrainState, recipe: Recipe, stage: Stage) -> None:
         state.average = {name: p.detach().clone() for name, p in state.model.named_parameters()}
     if not state.course:
         state.course = (0.0, 0.0, float(stage.epochs))
-    tensors: list[Tensor] = [*state.model.parameters(), *state.model.buffers(), *state.task.buffers()]
-    processes.same_everywhere(tensors)
 
 
 def _progress(state: TrainState, size: int) -> float:

@@ -71,9 +71,11 @@ def probe(model: nn.Module, task: Task, source: Source, recipe: Recipe, *, devic
 
 @contextmanager
 def used(plan: Plan) -> Iterator[None]:
-    """Inside, the whole process works as the plan says."""
+    """Inside, the whole process works as the plan says; threads are then put back."""
     threads = torch.get_num_threads()
     torch.set_num_threads(plan.threads or threads)
+    if plan.device == "cpu" and sys.platform == "linux":
+        _keep_freed_memory()
     try:
         yield
     finally:
@@ -97,16 +99,7 @@ def _fastest(model: nn.Module, task: Task, source: Source, recipe: Recipe, *, de
         agrees = abs(pace.loss - plain_loss) <= AGREES * max(abs(plain_loss), 1e-6)
         if agrees and pace.seconds_per_step < PAYS * best.seconds_per_step:
             best = pace
-    every = max(1, round(CHECKPOINT_SECONDS / max(best.seconds_per_step, 1e-6)))
-    return replace(best, plan=replace(best.plan, checkpoint_every_steps=min(every, 1000)))
-
-
-def use(plan: Plan) -> None:
-    """Set what the plan says for the whole process."""
-    if plan.threads:
-        torch.set_num_threads(plan.threads)
-    if plan.device == "cpu" and sys.platform == "linux":
-        _keep_freed_memory()
+    return best
 
 
 def _keep_freed_memory() -> None:
@@ -122,7 +115,7 @@ def _keep_freed_memory() -> None:
 
 
 def _pace(plan: Plan, model: nn.Module, task: Task, batch: Batch, recipe: Recipe, seed: int) -> Pace:
-    use(plan)
+    """A few steps on one batch, by copies of model and task."""
     state = TrainState(copy.deepcopy(model).to(plan.device), copy.deepcopy(task).to(plan.device), seed=seed, plan=plan)
     if plan.channels_last:
         state.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

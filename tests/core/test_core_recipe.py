@@ -23,7 +23,7 @@ FULL = Recipe(
     mixup=0.2,
     clip=1.5,
     ema=0.999,
-    flip_average=True,
+    views=6,
 )
 
 

@@ -81,7 +81,7 @@ class NetworkPart:
             "options": self.options,
             "spec": {"kind": self.spec.kind, "shape": self.spec.shape, "cardinalities": self.spec.cardinalities},
             "normalise": None if self.normalise is None else self.normalise.facts(),
-            "flip_average": isinstance(self.task, Classification) and self.task.flip_average,
+            "views": self.task.views if isinstance(self.task, Classification) else 1,
             "logarithmic": isinstance(self.task, Regression) and self.task.logarithmic,
         }
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
@@ -98,7 +98,7 @@ class NetworkPart:
             task = Regression(np.zeros(1))
             task.logarithmic = facts["logarithmic"]
         else:
-            task = Classification(num_classes, flip_average=facts["flip_average"])
+            task = Classification(num_classes, views=facts["views"])
         task.load_state_dict({k.removeprefix("task."): v for k, v in tensors.items() if k.startswith("task.")})
         normalise = None if facts["normalise"] is None else Normalise(**facts["normalise"])
         return cls(model, task, facts["model"], facts["options"], spec, normalise)

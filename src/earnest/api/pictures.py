@@ -93,7 +93,7 @@ def task_for(
     return Classification(
         question.num_classes,
         label_smoothing=recipe.label_smoothing,
-        flip_average=recipe.flip_average,
+        views=recipe.views,
         **selects,  # type: ignore[arg-type]
     )
 

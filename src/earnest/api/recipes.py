@@ -11,8 +11,8 @@ from earnest.core.words import InputSpec
 from earnest.data.augment import defaults
 
 MANY_IMAGES = 5000
-"""Images from which on the recipe is airbench's."""
-RESERVE_SHARE = 0.08
+"""Images from which on a wider network pays."""
+RESERVE_SHARE = 0.05
 LEAST_RESERVE = 6.0
 """Seconds of a budget that evaluation and report are given."""
 
@@ -20,22 +20,24 @@ LEAST_RESERVE = 6.0
 def for_images(request: Request, spec: InputSpec, num_rows: int, labels: Sequence[str]) -> Recipe:
     """The recipe for a network that learns from `num_rows` images and nothing else."""
     augment = defaults(spec.shape[0], labels, num_rows=num_rows)
-    common = {"model": "airnet", "label_smoothing": 0.2, "schedule": "linear", "flip_average": "flip" in augment}
-    if num_rows < MANY_IMAGES:
-        recipe = Recipe(epochs=40, batch_size=64, lr=3e-3, weight_decay=0.01, warmup=0.2, augment=augment, **common)
-    else:
-        recipe = Recipe(
-            epochs=30,
-            batch_size=125,
-            optimiser="muon",
-            lr=0.1,
-            lr_rest=0.1,
-            momentum=0.6,
-            weight_decay=5e-4,
-            warmup=0.1,
-            augment=augment,
-            **common,
-        )
+    few, gray = num_rows < MANY_IMAGES, spec.shape[0] == 1
+    width = (16, 32, 64) if few and max(spec.shape[1:]) <= 32 else (32, 64, 128) if gray else (32, 128, 128)
+    recipe = Recipe(
+        model="airnet",
+        model_options={"width": width} if request.model in (None, "airnet") else {},
+        epochs=20 if few else 30,
+        batch_size=64 if few else 125,
+        optimiser="muon",
+        lr=0.1,
+        lr_rest=0.1,
+        momentum=0.6,
+        weight_decay=5e-4,
+        schedule="linear",
+        warmup=0.1,
+        label_smoothing=0.1 if few or gray else 0.2,
+        augment=augment,
+        views=6 if "flip" in augment else 1,
+    )
     return stated(request, recipe)
 
 
@@ -52,7 +54,7 @@ def for_fine_tuning(request: Request, architecture: str) -> Recipe:
         schedule="cosine",
         warmup=0.1,
         augment=("crop", "random-flip"),
-        flip_average=True,
+        views=2,
     )
     return stated(request, recipe)
 

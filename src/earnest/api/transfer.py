@@ -126,7 +126,7 @@ def linear_on_features(bench: Bench, question: Question, pictures: Pictures, fro
     """Frozen features and a linear model: the rung that costs a look at each picture."""
     started = time.monotonic()
     architecture = frozen.pretrained.weights.architecture
-    recipe = Recipe(model=architecture, flip_average=True)
+    recipe = Recipe(model=architecture, views=2)
     fitted: list[NetworkPart] = []
 
     def fit(name: str, train: Rows, validation: Rows) -> Predict:

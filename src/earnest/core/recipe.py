@@ -69,8 +69,9 @@ class Recipe(BaseModel):
     """A step whose gradient norm exceeds this many times the recent median is skipped and reported."""
     patience: int = Field(0, ge=0)
     """Epochs without a better validation score after which training stops; 0 never does."""
-    flip_average: bool = False
-    """Predict the mean over each image and its mirror image."""
+    views: Literal[1, 2, 6] = 1
+    """Views of an image that the shipped model's answer is the mean of: itself, with its mirror image, or both of them
+    shifted by a pixel too."""
 
     @classmethod
     def read(cls, path: Path) -> Self:

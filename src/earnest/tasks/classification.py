@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Classification(Task):
         score: Score | None = None,
         higher_is_better: bool = True,
         label_smoothing: float = 0.0,
-        flip_average: bool = False,
+        views: int = 1,
     ) -> None:
         super().__init__()
         self.num_classes = num_classes
@@ -46,7 +46,7 @@ class Classification(Task):
         self.score = score
         self.higher_is_better = higher_is_better
         self.label_smoothing = label_smoothing
-        self.flip_average = flip_average
+        self.views = views
 
     def stages(self, model: nn.Module, recipe: Recipe) -> list[Stage]:
         return [Stage(epochs=recipe.epochs)]
@@ -60,7 +60,7 @@ class Classification(Task):
         return Loss(total, float(len(batch)))
 
     def validate(self, model: nn.Module, source: Source, step: Step) -> dict[str, float]:
-        probabilities, truth = self.predict(model, source, step)
+        probabilities, truth = self.predict(model, source, step, views=1)
         chosen = probabilities[np.arange(len(truth)), truth]
         scores = {
             "accuracy": float((probabilities.argmax(1) == truth).mean()),
@@ -71,13 +71,18 @@ class Classification(Task):
         return scores
 
     @torch.no_grad()
-    def predict(self, model: nn.Module, source: Source, step: Step) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Probabilities (N, C) and true classes (N,) (empty where the source has no targets), in the source's order."""
+    def predict(
+        self, model: nn.Module, source: Source, step: Step, *, views: int | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Probabilities (N, C) and true classes (N,) (empty where the source has no targets), in the source's order.
+
+        `views` of each image are averaged, by default as many as the task states.
+        """
         probabilities, truth = [], []
         device = next(model.parameters()).device
         for batch in source.batches(step.at(index=0)):
             batch = batch.to(device)
-            output = self.probabilities(model, batch)
+            output = self.probabilities(model, batch, views=views)
             probabilities.append(output.cpu())
             if batch.targets is not None:
                 truth.append(batch.targets.cpu())
@@ -86,11 +91,13 @@ class Classification(Task):
             torch.cat(truth).numpy() if truth else np.empty(0, np.int64),
         )
 
-    def probabilities(self, model: nn.Module, batch: Batch) -> Tensor:
+    def probabilities(self, model: nn.Module, batch: Batch, *, views: int | None = None) -> Tensor:
         """Class probabilities (B, C), float32."""
-        logits = model(batch.inputs).float()
-        if self.flip_average and isinstance(batch.inputs, Tensor):
-            logits = (logits + model(batch.inputs.flip(-1)).float()) / 2
+        views = self.views if views is None else views
+        if views == 1 or not isinstance(batch.inputs, Tensor):
+            logits = model(batch.inputs).float()
+        else:
+            logits = sum(weight * model(view).float() for weight, view in _views(batch.inputs, views))
         probabilities = logits.softmax(-1)
         return probabilities.mean(1) if probabilities.ndim == 3 else probabilities
 
@@ -107,3 +114,18 @@ class Classification(Task):
         repeated = targets.repeat_interleave(members, 0)
         flat = logits.flatten(0, 1).float()
         return F.cross_entropy(flat, repeated, reduction="sum", label_smoothing=self.label_smoothing) / members
+
+
+def _views(images: Tensor, number: int) -> Iterator[tuple[float, Tensor]]:
+    """Views of images (B, C, H, W) with their weights: 2, mirrored too; 6, shifted by a pixel both ways as well.
+
+    The six are those of Jordan 2024, arXiv:2404.00498, section 3.5: the unshifted ones weigh half.
+    """
+    shifted = [(1.0, images)]
+    if number == 6:
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+        shifted = [(0.5, images), (0.25, padded[..., :height, :width]), (0.25, padded[..., 2:, 2:])]
+    for weight, view in shifted:
+        yield weight / 2, view
+        yield weight / 2, view.flip(-1)

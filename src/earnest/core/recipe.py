@@ -65,8 +65,8 @@ class Recipe(BaseModel):
     """Decay of the weights' moving average, which is then what is validated and shipped; 0 turns it off."""
     clip: float | None = Field(None, gt=0)
     """Largest norm of the whole gradient."""
-    spike: float = Field(20.0, gt=1)
-    """A step whose gradient norm exceeds this many times the recent median is skipped and reported."""
+    spike: float = Field(10.0, gt=1)
+    """A step whose gradient norm exceeds this many times the largest of the fifty before it is skipped and reported."""
     patience: int = Field(0, ge=0)
     """Epochs without a better validation score after which training stops; 0 never does."""
     views: Literal[1, 2, 6] = 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -128,8 +127,10 @@ def _what_is_bad(loss: float, norm: float, norms: Sequence[float], recipe: Recip
         return f"a loss of {loss}"
     if not math.isfinite(norm):
         return f"a gradient norm of {norm}"
-    usual = max(statistics.median(norms), 1e-6) if len(norms) >= SPIKE_NEEDS else math.inf
-    return f"a gradient norm of {norm:.3g}, {norm / usual:.0f} times the usual" if norm > recipe.spike * usual else None
+    largest = max(*norms, 1e-6) if len(norms) >= SPIKE_NEEDS else math.inf
+    if norm <= recipe.spike * largest:
+        return None
+    return f"a gradient norm of {norm:.3g}, {norm / largest:.0f} times the largest of the {len(norms)} before it"
 
 
 def _count_skip(state: TrainState, recipe: Recipe, why: str) -> None:

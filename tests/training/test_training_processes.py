@@ -250,7 +250,7 @@ def test_torchrun_leaves_one_whole_run_folder(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_stopped_torchrun_is_resumed(tmp_path: Path) -> None:
-    fit = earnest("fit", "digits", "--epochs", "30", "--out", "run", cwd=tmp_path)
+    fit = earnest("fit", "digits", "--epochs", "12", "--out", "run", cwd=tmp_path)
     while fit.poll() is None and not list(tmp_path.glob("run/checkpoints/airnet/best.safetensors")):
         time.sleep(0.2)
     fit.send_signal(signal.SIGTERM)
@@ -264,7 +264,7 @@ def test_a_stopped_torchrun_is_resumed(tmp_path: Path) -> None:
     assert resume.returncode == 0, error
     assert run.finished()
     epochs = [event["epoch"] for event in run.events("epoch")]
-    assert epochs == list(range(30))
+    assert epochs == list(range(12))
 
 
 if __name__ == "__main__":

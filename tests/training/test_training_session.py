@@ -277,6 +277,23 @@ def test_what_a_broken_write_left_behind_goes(run: Run) -> None:
     assert not list(folder.glob(".*.tmp"))
 
 
+def test_resumed_at_an_epochs_end_with_time_enough_nothing_is_cut_short(run: Run) -> None:
+    """What is left of such an epoch says nothing of how long one takes."""
+    steps = ROWS // BATCH
+
+    def train_on(*, stop_at: int | None) -> None:
+        source = rows()
+        source.before = lambda made: os.kill(os.getpid(), signal.SIGTERM) if made == stop_at else None
+        clock = WallClock(1000.0)
+        session.train_in_run(run, fresh(), source, rows(), RECIPE, name="net", clock=clock, screen=Listening())
+
+    with pytest.raises(Interrupted, match=f"step {steps};"):
+        train_on(stop_at=steps - 1)
+    train_on(stop_at=None)
+    assert [event["epoch"] for event in run.events("epoch")] == [0, 1, 2]
+    assert not list(run.events("replanned"))
+
+
 def test_a_skipped_step_is_shown_and_logged(run: Run) -> None:
     source = rows()
     source.inputs[0][source.order(Step(seed=4))[25]] = np.inf

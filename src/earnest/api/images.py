@@ -15,10 +15,13 @@ from earnest.api.parts import LinearPart, NetworkPart
 from earnest.api.pictures import Pictures, batches, check_takes_images, task_for
 from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, with_validation
 from earnest.core.progress import duration
+from earnest.core.recipe import Recipe
 from earnest.core.registry import models
 from earnest.data.preparation import Normalise
 from earnest.evaluation.baselines import linear, pixels
 
+QUICK_ROWS = 20_000
+"""Images that the quick network learns from, at most."""
 WHITENED_ON = 5000
 """Training images that a whitening layer is fitted to."""
 
@@ -35,7 +38,13 @@ def fit_images(bench: Bench, question: Question, pictures: Pictures) -> list[Can
 
     rung(linear_on_pixels(bench, question, pictures))
     if pictures.weights is None:
-        rung(from_scratch(bench, question, pictures))
+        spec, num_rows = pictures.spec, len(question.split.train)
+        quick = recipes.for_a_quick_try(bench.request, spec, num_rows, question.labels)
+        if quick is not None:
+            rung(from_scratch(bench, question, pictures, quick, name="a quick airnet", most_rows=QUICK_ROWS))
+        recipe = recipes.for_images(bench.request, spec, num_rows, question.labels)
+        recipe.write(bench.run.path / "recipe.toml")
+        rung(from_scratch(bench, question, pictures, recipe, name=recipe.model))
         return candidates
     frozen = transfer.Frozen(bench, transfer.fetch(pictures.weights, bench.request, bench.screen), pictures)
     rung(transfer.linear_on_features(bench, question, pictures, frozen))
@@ -67,19 +76,20 @@ def linear_on_pixels(bench: Bench, question: Question, pictures: Pictures) -> Ca
     return Candidate(fitted[-1].name, predictions, predict, shipped, time.monotonic() - started)
 
 
-def from_scratch(bench: Bench, question: Question, pictures: Pictures) -> Candidate:
-    """A network that knows nothing but these pictures."""
+def from_scratch(
+    bench: Bench, question: Question, pictures: Pictures, recipe: Recipe, *, name: str, most_rows: int | None = None
+) -> Candidate:
+    """A network that knows nothing but these pictures, or `most_rows` of them."""
     started = time.monotonic()
     spec = pictures.spec
-    recipe = recipes.for_images(bench.request, spec, len(question.split.train), question.labels)
     check_takes_images(recipe.model)
-    recipe.write(bench.run.path / "recipe.toml")
     seconds = recipes.seconds_for(bench.request, len(question.split.train))
     options = {**recipe.model_options, **({"dropout": recipe.dropout} if recipe.dropout else {})}
     fitted: list[NetworkPart] = []
 
-    def fit(name: str, train: Rows, validation: Rows) -> Predict:
-        some = pictures.array[train[:WHITENED_ON]]
+    def fit(fold: str, train: Rows, validation: Rows) -> Predict:
+        train = _spread(train, most_rows)
+        some = pictures.array[_spread(train, WHITENED_ON)]
         normalise = Normalise.of(some)
         task = task_for(question, recipe, train)
 
@@ -92,7 +102,7 @@ def from_scratch(bench: Bench, question: Question, pictures: Pictures) -> Candid
         state = fit_network(
             bench,
             Fit(
-                name="-".join(filter(None, (recipe.model, name))),
+                name="-".join(filter(None, (name.replace(" ", "-"), fold))),
                 build=build,
                 task=task,
                 source=batches(question, pictures, train, recipe, normalise, learning=True),
@@ -106,4 +116,9 @@ def from_scratch(bench: Bench, question: Question, pictures: Pictures) -> Candid
         return lambda rows: part.predict(pictures.array[rows])
 
     predictions, predict = cross_fitted(question, fit)
-    return Candidate(recipe.model, predictions, predict, pictures.shipped(fitted[-1]), time.monotonic() - started)
+    return Candidate(name, predictions, predict, pictures.shipped(fitted[-1]), time.monotonic() - started)
+
+
+def _spread(rows: Rows, most: int | None) -> Rows:
+    """At most `most` of the rows, evenly chosen."""
+    return rows if most is None or len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]

@@ -88,7 +88,8 @@ def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, Any]:
     epoch_seconds = pace.seconds_per_step * (steps + VALIDATION_COST * checked)
     seconds = min(fit.seconds, bench.clock.left() - reserve(bench.request))
     rounded = math.ceil if math.isfinite(bench.clock.left()) else round
-    epochs = bench.request.epochs or min(fit.recipe.epochs, max(1, rounded(seconds / epoch_seconds)))
+    affordable = max(1, rounded(seconds / epoch_seconds))
+    epochs = fit.recipe.epochs if bench.request.epochs else min(fit.recipe.epochs, affordable)
     frozen = {
         **asdict(pace.plan),
         "epochs": epochs,

@@ -41,6 +41,17 @@ def for_images(request: Request, spec: InputSpec, num_rows: int, labels: Sequenc
     return stated(request, recipe)
 
 
+def for_a_quick_try(request: Request, spec: InputSpec, num_rows: int, labels: Sequence[str]) -> Recipe | None:
+    """One epoch of a small, fast network: an answer within seconds, and a rung that the longer training has to beat.
+
+    None where images are few, or the user says which network and recipe to train.
+    """
+    if num_rows < MANY_IMAGES or request.model is not None or request.recipe is not None:
+        return None
+    recipe = for_images(request, spec, num_rows, labels)
+    return recipe.but(model_options={"width": (32, 64, 64), "stride": 2}, epochs=1, label_smoothing=0.1, views=1)
+
+
 def for_fine_tuning(request: Request, architecture: str) -> Recipe:
     """The recipe for a pretrained network whose head is the linear model's."""
     recipe = Recipe(

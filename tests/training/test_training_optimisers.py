@@ -255,8 +255,21 @@ def test_a_lasting_change_of_scale_is_accepted_before_training_gives_up() -> Non
     assert all(took() for _ in range(60))
     task.scale = 1000.0
     taken = [took() for _ in range(40)]
-    assert not any(taken[:10])
-    assert all(taken[25:])
+    assert not any(taken[: update.LASTING])
+    assert all(taken[update.LASTING :])
+
+
+def test_a_spike_does_not_hide_the_next() -> None:
+    model, task = Net().double(), Scaled()
+    state = TrainState(model, task)
+    recipe = Recipe(schedule="constant", warmup=0, lr=1e-6)
+    state.optimisers = {"all": optimisers.build(model.named_parameters(), recipe)}
+    skipped = []
+    for number in range(60):
+        task.scale = 1e4 if number in (30, 31, 45) else 1.0
+        if update.take(state, batch(), recipe, Phase(), Step(), lambda: None):
+            skipped.append(number)
+    assert skipped == [30, 31, 45]
 
 
 def test_each_phase_has_spikes_of_its_own() -> None:

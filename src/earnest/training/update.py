@@ -17,9 +17,10 @@ from earnest.core.words import Batch, Phase, Step
 from earnest.training import optimisers, processes
 from earnest.training.state import TrainState
 
-SPIKE_WINDOW = 40
-"""Steps whose median gradient norm is the usual one; half of them accept a lasting change, before training gives up."""
+SPIKE_WINDOW = 50
 SPIKE_NEEDS = 20
+LASTING = 10
+"""As many steps skipped in a row are no spikes but a new scale: what was usual is then forgotten."""
 MOST_SKIPS_IN_A_ROW = 25
 MOST_MICRO_BATCHES = 64
 
@@ -76,13 +77,12 @@ def take(
     state.latest |= {"lr": recipe.lr * factor, "gradient_norm": norm}
     usual = state.norms.get(phase.name, [])
     why = _what_is_bad(state.latest["loss"], norm, usual, recipe)
-    if math.isfinite(norm):
-        state.norms[phase.name] = [*usual[1 - SPIKE_WINDOW :], norm]
     if why:
         _put_back(state, moved, before)
         _count_skip(state, recipe, why)
         return [*troubles, Trouble("skipped", {"why": why})]
     state.skipped_in_a_row = 0
+    state.norms[phase.name] = [*usual[1 - SPIKE_WINDOW :], norm]
     if recipe.clip and norm > recipe.clip:
         torch._foreach_mul_(gradients, recipe.clip / norm)
     for optimiser in state.optimisers[phase.name]:
@@ -136,6 +136,8 @@ def _what_is_bad(loss: float, norm: float, norms: Sequence[float], recipe: Recip
 def _count_skip(state: TrainState, recipe: Recipe, why: str) -> None:
     state.skipped += 1
     state.skipped_in_a_row += 1
+    if state.skipped_in_a_row == LASTING:
+        state.norms = {}
     if state.skipped_in_a_row >= MOST_SKIPS_IN_A_ROW:
         raise Diverged(
             f"training diverged: {MOST_SKIPS_IN_A_ROW} steps in a row were unusable, the last for {why}; "

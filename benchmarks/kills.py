@@ -26,6 +26,8 @@ from safetensors.torch import load_file
 
 from record import record
 
+FIRST_LIFE = 1.5
+"""Seconds of the first session: it is killed before it has made a plan, so that both runs can have the same."""
 EARNEST = [sys.executable, "-m", "earnest.cli"]
 
 
@@ -65,7 +67,8 @@ def kill_and_resume(
         process = subprocess.Popen(command)
         sessions += 1
         try:
-            process.wait(moments.uniform(0.5, longest) if kills < wanted else None)
+            life = moments.uniform(0.5, longest) if sessions > 1 else FIRST_LIFE
+            process.wait(life if kills < wanted else None)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()
@@ -83,7 +86,7 @@ def share_plan(uncut: Path, killed: Path) -> None:
     path = killed / "run.json"
     if path.exists():
         facts = json.loads(path.read_text())
-        if "plan" not in facts:
+        if "trainings" not in facts.get("plan", {}):
             facts["plan"] = json.loads((uncut / "run.json").read_text())["plan"]
             path.write_text(json.dumps(facts))
 

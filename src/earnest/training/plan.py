@@ -27,7 +27,8 @@ PAYS = 0.95
 AGREES = 0.02
 """bfloat16 is taken only when its loss differs by at most this share from float32's."""
 WARM_STEPS, TIMED_STEPS = 1, 3
-CHECKPOINT_SECONDS = 20.0
+CHECKPOINT_SECONDS, SECONDS_A_GIGABYTE = 5.0, 150.0
+"""Between checkpoints: more where there is more to write, so that writing stays a few hundredths of the time."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Numbers of mallopt's parameters, from glibc's malloc.h."""
 
@@ -65,8 +66,9 @@ def probe(model: nn.Module, task: Task, source: Source, recipe: Recipe, *, devic
     """
     with torch.random.fork_rng():
         best = _fastest(model, task, source, recipe, device=device, seed=seed)
-    every = max(1, round(CHECKPOINT_SECONDS / max(best.seconds_per_step, 1e-6)))
-    return replace(best, plan=replace(best.plan, checkpoint_every_steps=min(every, 1000)))
+    gigabytes = sum(p.numel() * p.element_size() for p in model.parameters()) / 1e9
+    every = (CHECKPOINT_SECONDS + SECONDS_A_GIGABYTE * gigabytes) / max(best.seconds_per_step, 1e-6)
+    return replace(best, plan=replace(best.plan, checkpoint_every_steps=min(max(1, round(every)), 1000)))
 
 
 @contextmanager

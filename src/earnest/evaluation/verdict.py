@@ -60,7 +60,7 @@ def _against(evaluation: dict[str, Any], judged: dict[str, Any], metric: str, sh
     who = _article(rival)
     p_value = compared["p_value"]
     if p_value >= SURE:
-        return f"; {who} does as well ({theirs}, p = {_p(p_value)}): ship the simpler one."
+        return f"; {who} may do as well: its {theirs} differs by no more than chance would (p = {_p(p_value)})."
     ahead = compared["difference"]["value"] > 0
     if ahead == METRICS[compared["metric"]].higher_is_better:
         return f"; {who} gets {theirs}, so {shipped} earns its keep (p {_p_phrase(p_value)})."

@@ -142,6 +142,11 @@ def _carry_out(bench: Bench) -> None:
 def look_at_images(bench: Bench, dataset: Dataset) -> tuple[Dataset, Pictures]:
     """Decode the images to suit the network that will see them."""
     request = bench.request
+    others = [column.name for column in dataset.inputs() if column.kind != "image"]
+    if others:
+        note = f"only the pictures are learned from, not the other columns: {', '.join(others)}"
+        dataset = replace(dataset, notes=(*dataset.notes, note))
+        bench.screen.say(note)
     side = min(choose_size(next(iter(dataset.images.values()))))
     weights = suited(request, len(dataset), side)
     if weights is not None:

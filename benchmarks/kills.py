@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -131,8 +132,9 @@ def redone_steps(run: Path) -> int:
 def last_step(run: Path) -> int:
     """The last step in the log."""
     path = run / "log.jsonl"
-    steps = [line for line in path.read_text().splitlines() if '"step":' in line] if path.exists() else []
-    return int(json.loads(steps[-1])["step"]) if steps else 0
+    lines = path.read_text().splitlines() if path.exists() else []
+    steps = [int(found[1]) for line in lines if (found := re.search(r'"step": (\d+)', line))]
+    return steps[-1] if steps else 0
 
 
 if __name__ == "__main__":

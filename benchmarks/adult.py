@@ -87,7 +87,7 @@ def with_header(path: Path, folder: Path, header: list[str]) -> Path:
 def histogram_boosting(train: Path, test: Path) -> tuple[np.ndarray, float]:
     """Probabilities of >50K for the test rows, and seconds for fitting and predicting."""
     frames = [pl.read_csv(path, infer_schema=False).select(pl.all().str.strip_chars(" .")) for path in (train, test)]
-    frames = [frame.with_columns(pl.all().replace("?", None)) for frame in frames]
+    frames = [frame.with_columns(pl.all().replace("?", None)).drop_nulls("income") for frame in frames]
     inputs = [column for column in frames[0].columns if column != "income"]
     words = {
         name for name in inputs if frames[0][name].cast(pl.Float64, strict=False).null_count() > len(frames[0]) / 2

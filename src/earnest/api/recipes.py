@@ -90,9 +90,10 @@ def for_tables(request: Request, num_rows: int) -> Recipe:
 
 def stated(request: Request, recipe: Recipe) -> Recipe:
     """The recipe with what the user's recipe file and flags say in place of the defaults."""
-    if request.recipe is not None:
-        recipe = Recipe.read(Path(request.recipe))
     changes: dict[str, object] = {}
+    if request.recipe is not None:
+        own = Recipe.read(Path(request.recipe))
+        changes |= {name: getattr(own, name) for name in own.model_fields_set}
     if request.epochs is not None:
         changes["epochs"] = request.epochs
     if request.model is not None:

@@ -40,6 +40,7 @@ def joined() -> Iterator[None]:
     dist.init_process_group(backend)
     try:
         yield
+        wait()  # gloo aborts a process whose peer has left while it still holds a connection
     finally:
         dist.destroy_process_group()
 

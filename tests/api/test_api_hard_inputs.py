@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from conftest import QUICK, QUICK_PHOTOS, QUICK_TABLE, Earnest, picture, table_rows, write_photos, write_table
+from commands import QUICK, QUICK_PHOTOS, QUICK_TABLE, Earnest, picture, table_rows, write_photos, write_table
 from numpy.random import default_rng
 from PIL import Image
 

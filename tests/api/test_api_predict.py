@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import Earnest, picture, table_rows, write_photos, write_table
+from commands import Earnest, picture, table_rows, write_photos, write_table
 from numpy.random import default_rng
 from PIL import Image
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import QUICK_TABLE, Earnest, invoke, write_photos, write_table
+from commands import QUICK_TABLE, Earnest, invoke, write_photos, write_table
 from safetensors.torch import load_file
 
 from earnest.core.run import Run

@@ -50,12 +50,13 @@ def main() -> None:
     parser.add_argument("name", choices=ASKED)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=None, help="a smaller budget than was asked for")
+    parser.add_argument("--run", type=Path, default=None, help="keep the run folder here")
     options = parser.parse_args()
     asked = ASKED[options.name]
     minutes = options.minutes or asked.minutes
     with tempfile.TemporaryDirectory() as scratch:
         data = prepare(options.name, Path(scratch))
-        run = Path(scratch) / "run"
+        run = options.run or Path(scratch) / "run"
         environment = {**os.environ, "EARNEST_CACHE": str(Path(scratch) / "cache")}
         command = [sys.executable, "-m", "earnest.cli", "fit", str(data), "--minutes", str(minutes)]
         started = time.monotonic()

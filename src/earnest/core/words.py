@@ -25,9 +25,11 @@ class InputSpec:
     kind "vector": `shape` is (features,); the model gets (B, F) floats.
     kind "table": `shape` is (number columns,), `cardinalities` one entry a category column, counting the code 0 that
         stands for missing or unseen; the model gets the pair (B, N) floats and (B, K) int64 codes.
+    kind "tokens": `shape` is (most tokens,), `cardinalities` is (vocabulary size,); the model gets the pair (B, T)
+        int64 ids and (B,) int64 lengths of at least 1, T the longest of the batch; ids past a length are padding, 0.
     """
 
-    kind: Literal["image", "vector", "table"]
+    kind: Literal["image", "vector", "table", "tokens"]
     shape: tuple[int, ...]
     cardinalities: tuple[int, ...] = ()
 

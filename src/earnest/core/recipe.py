@@ -38,6 +38,11 @@ class Recipe(BaseModel):
     """Peak learning rate of what Muon does not move; `lr` unless given."""
     layer_decay: float = Field(1.0, gt=0, le=1)
     """Learning-rate factor from each block of the model to the one below; 1 treats all alike."""
+    unfreeze: float = Field(1.0, gt=0, le=1)
+    """Share of the model's blocks that move, counted from the head down; those below stay as they are."""
+    freeze_norms: bool = False
+    """Whether norms keep their running statistics and go by them in training too: right for fine-tuning, where a batch
+    says less of the data than what the network came with. Their scales and shifts are parameters like any other."""
     momentum: float = Field(0.9, ge=0, lt=1)
     """Momentum of SGD and Muon, beta 1 of AdamW."""
     beta2: float = Field(0.999, ge=0, lt=1)

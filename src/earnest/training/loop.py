@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from earnest.core.recipe import Recipe
 from earnest.core.seeds import derive
 from earnest.core.words import Clock, Source, Stage, Step
-from earnest.training import optimisers, processes, update
+from earnest.training import freezing, optimisers, processes, update
 from earnest.training.state import TrainState
 
 Kind = Literal["step", "skipped", "memory", "epoch", "replanned", "stopped", "finished"]
@@ -51,7 +51,10 @@ def train(
     stages = state.task.stages(state.model, recipe)
     while state.position.stage < len(stages):
         stage = stages[state.position.stage]
-        ran_out = yield from _train_stage(state, source, validation, recipe.but(**stage.overrides), stage, clock)
+        its = recipe.but(**stage.overrides)
+        phases = tuple(freezing.upper(phase, its.but(**phase.overrides)) for phase in stage.phases)
+        stage = replace(stage, phases=phases)
+        ran_out = yield from _train_stage(state, source, validation, its, stage, clock)
         if ran_out:
             return
         state.next_stage()
@@ -97,7 +100,7 @@ def _train_epoch(
     position = state.position
     end = min(size, math.ceil((state.course[2] - position.epoch) * size))
     here = Step(stage.name, epoch=position.epoch, index=position.index, seed=state.seed)
-    state.model.train()
+    freezing.set_training(state.model, recipe)
     state.task.train()
     _reseed(here, "batch")
     batches = source.batches(here, processes.rank(), processes.world())

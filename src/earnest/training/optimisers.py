@@ -10,6 +10,7 @@ from torch import nn
 
 from earnest.core.recipe import Recipe
 from earnest.training import schedules
+from earnest.training.freezing import block_of, blocks_of
 from earnest.training.muon import Muon
 
 
@@ -19,7 +20,7 @@ def build(parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> lis
     Vectors (biases, norms) do not decay. Under Muon the head and every vector are SGD's, as in airbench.
     """
     named = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
-    blocks = list(dict.fromkeys(_block(name) for name, _ in named))
+    blocks = blocks_of(name for name, _ in named)
     if recipe.optimiser == "muon":
         muon = [(name, p) for name, p in named if p.ndim >= 2 and not _in_head(name)]
         rest = [(name, p) for name, p in named if p.ndim < 2 or _in_head(name)]
@@ -62,7 +63,7 @@ def _groups(
     """Parameters grouped by (does it decay, depth), each group with its peak rate; `blocks` from the input up."""
     grouped: dict[tuple[bool, int], list[nn.Parameter]] = {}
     for name, parameter in named:
-        below_top = len(blocks) - 1 - blocks.index(_block(name)) if recipe.layer_decay < 1 else 0
+        below_top = len(blocks) - 1 - blocks.index(block_of(name)) if recipe.layer_decay < 1 else 0
         grouped.setdefault((parameter.ndim >= 2, below_top), []).append(parameter)
     return [
         {
@@ -76,9 +77,3 @@ def _groups(
 
 def _in_head(name: str) -> bool:
     return name.startswith("head.") or ".head." in name
-
-
-def _block(name: str) -> str:
-    """The block of the model that a parameter belongs to: "stages.3" for "stages.3.conv.weight"."""
-    parts = name.split(".")
-    return ".".join(parts[:2]) if len(parts) > 2 and parts[1].isdigit() else parts[0]

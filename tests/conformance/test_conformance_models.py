@@ -22,7 +22,7 @@ from earnest.core.registry import Entry, models
 from earnest.core.words import Inputs, InputSpec
 
 ABOUT = {"family", "title", "year", "paper", "input", "parameters", "reference", "reproduced", "kinds", "tiny"}
-KINDS = {"image", "vector", "table"}
+KINDS = {"image", "vector", "table", "columns"}
 NUM_OUTPUTS = 5
 ENTRIES = list(models)
 ALL = [pytest.param(entry, kind, id=f"{entry.name}-{kind}") for entry in ENTRIES for kind in entry.about["kinds"]]
@@ -40,12 +40,18 @@ def spec_for(entry: Entry, kind: str) -> InputSpec:
         return InputSpec("table", (3,), (4, 5))
     if kind == "vector":
         return InputSpec("vector", (24,))
+    if kind == "columns":
+        image, table = InputSpec("image", (3, 16, 16)), InputSpec("table", (3,), (4, 5))
+        return InputSpec("columns", (), parts=(image, InputSpec("image", (1, 8, 12)), table))
     small = entry.about["tiny"] or entry.about["input"] is None
     return InputSpec("image", (3, 32, 32) if small else entry.about["input"])
 
 
 def some_inputs(spec: InputSpec, number: int) -> Inputs:
     """Random inputs on the default device."""
+    if spec.kind == "columns":
+        each = [some_inputs(part, number) for part in spec.parts]
+        return tuple(x for its in each for x in (its if isinstance(its, tuple) else (its,)))
     numbers = torch.randn(number, *spec.shape)
     if spec.kind != "table":
         return numbers
@@ -91,6 +97,7 @@ def test_what_is_known_of_it_is_complete(entry: Entry) -> None:
     about = entry.about
     assert set(about) >= ABOUT
     assert all(isinstance(about[key], str) for key in ("family", "title", "paper", "reference", "reproduced"))
+    assert about["tiny"] or (about["reference"] and about["reproduced"]), "where there is nothing, say so"
     assert 1940 <= about["year"] <= 2100
     assert set(about["kinds"]) <= KINDS
     assert about["kinds"]

@@ -27,11 +27,14 @@ class InputSpec:
         stands for missing or unseen; the model gets the pair (B, N) floats and (B, K) int64 codes.
     kind "tokens": `shape` is (most tokens,), `cardinalities` is (vocabulary size,); the model gets the pair (B, T)
         int64 ids and (B,) int64 lengths of at least 1, T the longest of the batch; ids past a length are padding, 0.
+    kind "columns": columns of several kinds, whose specs are `parts`, images first; `shape` is empty. The model gets
+        the tensors of all parts in one tuple, in their order: one of an image, the pair of a table.
     """
 
-    kind: Literal["image", "vector", "table", "tokens"]
+    kind: Literal["image", "vector", "table", "tokens", "columns"]
     shape: tuple[int, ...]
     cardinalities: tuple[int, ...] = ()
+    parts: tuple[InputSpec, ...] = ()
 
 
 @dataclass(slots=True)
@@ -161,8 +164,12 @@ class Task(nn.Module):
         """The stretches of training, in order; one, unless the task says otherwise."""
         return [Stage(epochs=recipe.epochs)]
 
+    def encode(self, batch: Batch) -> Batch:
+        """The batch as `loss` takes it, made on the CPU, where there is float64; as it is, unless the task differs."""
+        return batch
+
     def loss(self, model: nn.Module, batch: Batch, step: Step) -> Loss:
-        """The loss to minimise on `batch`."""
+        """The loss to minimise on `batch`, which `encode` made."""
         raise NotImplementedError(f"{type(self).__name__} has no loss")
 
     def validate(self, model: nn.Module, source: Source, step: Step) -> dict[str, float]:

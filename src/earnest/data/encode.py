@@ -6,7 +6,7 @@ Everything is learned from the training rows and kept as plain data, so that one
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from earnest.core.errors import DataError, nearest
 from earnest.data.dataset import Column
 from earnest.data.kinds import cast
-from earnest.data.text import TextEncoder
+from earnest.data.text import MAX_TERMS, TextEncoder
 from earnest.data.values import labels
 
 MAX_LABELS = 1_000
@@ -43,25 +43,41 @@ class EncodedTable:
     text_sparse: sp.csr_array | None
     """(N, V) TF-IDF."""
     text_dense: NDArray[np.float32] | None
-    """(N, T)"""
+    """(N, T) what trees and networks get of the texts. A tree splits on one rare word at a time, and a network needs a
+    weight for each word and hidden unit: neither learns from 100,000 sparse columns what a linear model does."""
     names: tuple[str, ...]
     """Of the F numbers, then of the K codes."""
     notes: tuple[str, ...] = ()
     """Cells that did not fit their column, and count as missing."""
+    pictures: NDArray[np.float32] | None = None
+    """(N, P) what a pretrained network sees in pictures that belong to the rows, each of unit variance."""
 
     def __len__(self) -> int:
         return len(self.numbers)
 
+    def take(self, rows: NDArray[np.int64]) -> EncodedTable:
+        """Some of the rows, in that order."""
+        return replace(
+            self,
+            numbers=self.numbers[rows],
+            scaled=self.scaled[rows],
+            codes=self.codes[rows],
+            text_sparse=None if self.text_sparse is None else self.text_sparse[rows],
+            text_dense=None if self.text_dense is None else self.text_dense[rows],
+            pictures=None if self.pictures is None else self.pictures[rows],
+        )
+
     def trees_numbers(self) -> NDArray[np.float32]:
-        """(N, F + T): what trees get besides the codes, numbers as they are and dense texts."""
-        return self._with_texts(self.numbers)
+        """(N, F + T + P): what trees get besides the codes, numbers as they are, dense texts and pictures."""
+        return self._with_media(self.numbers)
 
     def network_numbers(self) -> NDArray[np.float32]:
-        """(N, F + M + T): what a network gets besides the codes, all finite and of unit scale."""
-        return self._with_texts(self.scaled)
+        """(N, F + M + T + P): what a network gets besides the codes, all finite and of unit scale."""
+        return self._with_media(self.scaled)
 
-    def _with_texts(self, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
-        return numbers if self.text_dense is None else np.concatenate([numbers, self.text_dense], axis=1)
+    def _with_media(self, numbers: NDArray[np.float32]) -> NDArray[np.float32]:
+        media = [dense for dense in (self.text_dense, self.pictures) if dense is not None]
+        return np.concatenate([numbers, *media], axis=1)
 
 
 @dataclass(frozen=True)
@@ -83,12 +99,13 @@ class TableEncoder:
     texts: tuple[TextEncoder, ...]
 
     @classmethod
-    def fit(cls, frame: pl.DataFrame, columns: Iterable[Column]) -> TableEncoder:
+    def fit(cls, frame: pl.DataFrame, columns: Iterable[Column], *, max_terms: int = MAX_TERMS) -> TableEncoder:
         """Learn from the training rows.
 
         Args:
             frame: these rows only.
             columns: the inputs; kinds other than number, date, category and text are passed over.
+            max_terms: terms of each text column, at most.
         """
         columns = tuple(column for column in columns if column.kind in ("number", "date", "category", "text"))
         numbers = _numbers(frame, columns)
@@ -107,7 +124,11 @@ class TableEncoder:
             np.array([i for i in once if np.isnan(numbers[:, i]).any()], np.int64),
             tuple(vocabularies),
             tuple(crowded),
-            tuple(TextEncoder.fit(_texts(frame, column)) for column in columns if column.kind == "text"),
+            tuple(
+                TextEncoder.fit(_texts(frame, column), max_terms=max_terms)
+                for column in columns
+                if column.kind == "text"
+            ),
         )
 
     @property
@@ -170,7 +191,9 @@ class TableEncoder:
     def from_state(cls, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> TableEncoder:
         """The encoder whose `to_state` gave this, through JSON too."""
         texts = [
-            TextEncoder.from_state(its, {name: arrays[f"text.{number}.{name}"] for name in ("idf", "projection")})
+            TextEncoder.from_state(
+                its, {name: arrays[f"text.{number}.{name}"] for name in ("pairs", "idf", "projection")}
+            )
             for number, its in enumerate(facts["texts"])
         ]
         return cls(
@@ -258,8 +281,8 @@ def _vocabulary(strings: pl.Series) -> tuple[tuple[str, ...], bool]:
     return tuple(ordered[:MAX_LABELS]), len(ordered) > MAX_LABELS
 
 
-def _texts(frame: pl.DataFrame, column: Column) -> list[str | None]:
-    return cast(frame[column.name], "text").to_list()
+def _texts(frame: pl.DataFrame, column: Column) -> pl.Series:
+    return cast(frame[column.name], "text")
 
 
 def _misfits(series: pl.Series, column: Column) -> str:

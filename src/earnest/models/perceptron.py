@@ -93,8 +93,10 @@ def num_numbers(spec: InputSpec, *, model: str) -> int:
     Raises:
         OptionError: `spec` is of neither.
     """
-    if spec.kind == "table":
-        raise OptionError(f"the model {model!r} reads vectors and images, and this input is a table; choose 'tabm'.")
+    if spec.kind not in ("vector", "image"):
+        raise OptionError(
+            f"the model {model!r} reads vectors and images, and this input is a {spec.kind}; choose a model for it."
+        )
     return math.prod(spec.shape)
 
 

@@ -134,7 +134,7 @@ class TabM(nn.Module):
             raise OptionError(f"the model 'tabm' reads tables, and this input is a {spec.kind}; choose a model for it.")
         (num_numbers,) = spec.shape
         self.numbers = PiecewiseLinearEmbedding(num_numbers, width=embedding_width, bins=bins)
-        self.categories = nn.ModuleList(_category(num_codes) for num_codes in spec.cardinalities)
+        self.categories = nn.ModuleList(category_embedding(num_codes) for num_codes in spec.cardinalities)
         num_in = num_numbers * embedding_width + sum(min(n, CATEGORY_WIDTH) for n in spec.cardinalities)
         widths = [num_in] + [width] * depth
         self.hidden = nn.ModuleList(
@@ -169,7 +169,7 @@ def _spread(values: Tensor, num: int) -> Tensor:
     return values[torch.linspace(0, len(values) - 1, num).round().long()]
 
 
-def _category(num_codes: int) -> nn.Embedding:
+def category_embedding(num_codes: int) -> nn.Embedding:
     """An embedding that says nothing (zeros) for the code 0, missing or unseen, until training teaches it otherwise."""
     embedding = nn.Embedding(num_codes, min(num_codes, CATEGORY_WIDTH))
     with torch.no_grad():
@@ -185,8 +185,13 @@ def _category(num_codes: int) -> nn.Embedding:
     paper=PAPER,
     input=None,
     parameters=None,
-    reference="",
-    reproduced="",
+    reference=(
+        "86.8% accuracy and .92 ROC AUC on Adult's test file with 32 members and tuned widths (the authors' own runs)"
+    ),
+    reproduced=(
+        ".927 ROC AUC (.917 to .936) on validation rows of Adult, where LightGBM had .925; .928 (.924 to .932) on its "
+        "test file, averaged with LightGBM; one run of a minute, 8 members"
+    ),
     kinds=("table",),
     tiny=False,
 )

@@ -16,3 +16,15 @@ def he_normal(model: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def narrow_normal(model: nn.Module, *, std: float = 0.02) -> None:
+    """Every weight of a linear layer or an embedding from N(0, std^2) cut at two std, every bias 0, as BERT's.
+
+    Devlin, Chang, Lee & Toutanova, arXiv:1810.04805, and google-research/bert, modeling.py.
+    """
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+        if isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.zeros_(module.bias)

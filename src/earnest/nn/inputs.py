@@ -21,3 +21,20 @@ def image_shape(spec: InputSpec, *, model: str, smallest: int, instead: str = "r
             f"{smallest} x {smallest}; choose {instead!r}, or enlarge the images."
         )
     return channels, height, width
+
+
+def text_shape(spec: InputSpec, *, model: str, longest: int | None = None) -> tuple[int, int]:
+    """(most tokens, vocabulary size) of the texts that `spec` describes.
+
+    Raises:
+        OptionError: `spec` is not of tokens, or its texts may have more than the `longest` tokens that the model knows.
+    """
+    if spec.kind != "tokens":
+        raise OptionError(f"the model {model!r} reads texts, and this input is a {spec.kind}; choose a model for it.")
+    (most,), (vocabulary,) = spec.shape, spec.cardinalities
+    if longest is not None and most > longest:
+        raise OptionError(
+            f"texts of {most} tokens are too long for the model {model!r}, which knows {longest} positions; cut them "
+            f"to {longest}, or choose a model with rotary positions, such as 'bert-modern-mini'."
+        )
+    return most, vocabulary

@@ -1,0 +1,138 @@
+"""Multi-head attention: every token asks the others of its row, and takes from those that answer.
+
+Vaswani et al., "Attention is all you need", arXiv:1706.03762, section 3.2; rotary positions: Su et al., "RoFormer",
+arXiv:2104.09864.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from earnest.nn.packing import Packing
+
+
+class Rotation(NamedTuple):
+    """What rotary positions turn each token's queries and keys by: cosines and sines, each (N, 1, head width / 2)."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(N, heads, head width) turned: dimensions i and i + half of it are a plane's coordinates."""
+        first, second = x.chunk(2, -1)
+        return torch.cat([first * self.cos - second * self.sin, second * self.cos + first * self.sin], -1)
+
+
+class Rotary(nn.Module):
+    """Rotary positions: attention then depends on how far apart two tokens are, and on nothing else of their places.
+
+    Args:
+        head_width: features of an attention head, even.
+        base: wavelengths run from 2 pi to 2 pi * base tokens.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, head_width: int, *, base: float = 10_000.0) -> None:
+        super().__init__()
+        exponents = torch.arange(0, head_width, 2).double() / head_width
+        self.register_buffer("frequencies", (base**-exponents).float(), persistent=False)
+
+    def forward(self, positions: Tensor) -> Rotation:
+        """The rotation of tokens at `positions` (N,)."""
+        angles = positions[:, None, None] * self.frequencies
+        return Rotation(angles.cos(), angles.sin())
+
+
+@dataclass(slots=True)
+class KeysAndValues:
+    """What a layer's attention said of the tokens so far, kept for those to come: (B, heads, T, head width) each."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class SelfAttention(nn.Module):
+    """Attention of a row's tokens to each other.
+
+    Args:
+        width: features of a token, a multiple of `heads`.
+        causal: a token sees only itself and those before it.
+        bias: whether the projections have one.
+        dropout: share of the attention weights dropped in training; more than 0 costs the fused kernel.
+    """
+
+    def __init__(
+        self, width: int, heads: int, *, causal: bool = False, bias: bool = True, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        assert width % heads == 0, f"{heads} heads do not share {width} features evenly"
+        self.heads = heads
+        self.causal = causal
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)
+        self.out = nn.Linear(width, width, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, packing: Packing, rotation: Rotation | None = None) -> Tensor:
+        """(N, width) to (N, width)."""
+        query, key, value = self._project(tokens, packing, rotation)
+        mask = None if self.causal else packing.mask  # causal rows are padded at the end, which no real token sees
+        attended = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=self.causal, dropout_p=_rate(self.dropout)
+        )
+        return self.out(packing.pack(attended.transpose(1, 2)).flatten(1))
+
+    def extend(
+        self, tokens: Tensor, packing: Packing, rotation: Rotation | None, past: KeysAndValues | None
+    ) -> tuple[Tensor, KeysAndValues]:
+        """As `forward` for tokens that follow those of `past`, in rows without padding; and the past with them."""
+        assert self.causal
+        assert packing.mask is None, "generation knows no padding"
+        query, key, value = self._project(tokens, packing, rotation)
+        if past is not None:
+            key, value = torch.cat([past.keys, key], 2), torch.cat([past.values, value], 2)
+        new, total = query.shape[2], key.shape[2]
+        seen = torch.ones(new, total, dtype=torch.bool, device=tokens.device).tril(total - new)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=None if new == 1 else seen)
+        return self.out(packing.pack(attended.transpose(1, 2)).flatten(1)), KeysAndValues(key, value)
+
+    def _project(self, tokens: Tensor, packing: Packing, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, (B, heads, T, head width) each."""
+        query, key, value = self.qkv(tokens).unflatten(1, (3, self.heads, -1)).unbind(1)
+        if rotation is not None:
+            query, key = rotation(query), rotation(key)
+        padded = packing.pad(torch.stack([query, key, value], 1))
+        query, key, value = padded.permute(2, 0, 3, 1, 4).unbind(0)
+        return query, key, value
+
+
+class CrossAttention(nn.Module):
+    """Attention of a row's tokens to those of another row, the memory; options as in `SelfAttention`."""
+
+    def __init__(self, width: int, heads: int, *, bias: bool = True, dropout: float = 0.0) -> None:
+        super().__init__()
+        assert width % heads == 0, f"{heads} heads do not share {width} features evenly"
+        self.heads = heads
+        self.query = nn.Linear(width, width, bias=bias)
+        self.key_value = nn.Linear(width, 2 * width, bias=bias)
+        self.out = nn.Linear(width, width, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, packing: Packing, memory: Tensor, memory_packing: Packing) -> Tensor:
+        """(N, width) tokens and (M, width) tokens of the memory to (N, width)."""
+        query = packing.pad(self.query(tokens).unflatten(1, (self.heads, -1))).transpose(1, 2)
+        key_value = memory_packing.pad(self.key_value(memory).unflatten(1, (2, self.heads, -1)))
+        key, value = key_value.permute(2, 0, 3, 1, 4).unbind(0)
+        attended = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=memory_packing.mask, dropout_p=_rate(self.dropout)
+        )
+        return self.out(packing.pack(attended.transpose(1, 2)).flatten(1))
+
+
+def _rate(dropout: nn.Dropout) -> float:
+    return dropout.p if dropout.training else 0.0

@@ -51,8 +51,8 @@ ASKED = {
     "cifar10": Asked(15, 0.88),
     "hymenoptera": Asked(3, 0.93),
     "ag-news": Asked(5, 0.88, ("--target", "label")),
-    "sst2": Asked(15, 0.90, ("--target", "label")),
-    "sst2-scratch": Asked(15, 0.82, ("--target", "label", "--from-scratch")),
+    "sst2": Asked(15, 0.90, ("--target", "label", "--split", "part")),
+    "sst2-scratch": Asked(15, 0.82, ("--target", "label", "--split", "part", "--from-scratch")),
     "imdb": Asked(35, 0.90, ("--target", "label")),
 }
 
@@ -119,7 +119,12 @@ def prepare(name: str, scratch: Path, *, seed: int) -> tuple[Path, Path | None]:
         rows = rows.sample(5000, shuffle=True, seed=seed)
         return written(rows[:1000], scratch / "ag-news.csv"), written(rows[1000:], scratch / "ag-news-test.csv")
     if name.startswith("sst2"):
-        return DATA / "sst2" / "train.tsv.gz", DATA / "sst2" / "test.tsv.gz"
+        files = {"train": "train", "validation": "dev", "test": "test"}
+        parts = [
+            pl.read_csv(DATA / "sst2" / f"{file}.tsv.gz", separator="\t", quote_char=None).with_columns(part=pl.lit(part))
+            for part, file in files.items()
+        ]
+        return written(pl.concat(parts), scratch / "sst2.csv"), None
     if name == "imdb":
         train, test = (pl.read_parquet(DATA / "imdb" / f"{part}.parquet", columns=["text", "label"]) for part in PARTS)
         return written(train, scratch / "imdb.csv"), written(test, scratch / "imdb-test.csv")

@@ -24,6 +24,7 @@ import tarfile
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -120,11 +121,10 @@ def prepare(name: str, scratch: Path, *, seed: int) -> tuple[Path, Path | None]:
         return written(rows[:1000], scratch / "ag-news.csv"), written(rows[1000:], scratch / "ag-news-test.csv")
     if name.startswith("sst2"):
         files = {"train": "train", "validation": "dev", "test": "test"}
-        parts = [
-            pl.read_csv(DATA / "sst2" / f"{file}.tsv.gz", separator="\t", quote_char=None).with_columns(part=pl.lit(part))
-            for part, file in files.items()
-        ]
-        return written(pl.concat(parts), scratch / "sst2.csv"), None
+        frames = {part: DATA / "sst2" / f"{file}.tsv.gz" for part, file in files.items()}
+        read = partial(pl.read_csv, separator="\t", quote_char=None)
+        rows = pl.concat(read(file).with_columns(part=pl.lit(part)) for part, file in frames.items())
+        return written(rows, scratch / "sst2.csv"), None
     if name == "imdb":
         train, test = (pl.read_parquet(DATA / "imdb" / f"{part}.parquet", columns=["text", "label"]) for part in PARTS)
         return written(train, scratch / "imdb.csv"), written(test, scratch / "imdb-test.csv")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import skew
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from earnest.core.recipe import Recipe
+from earnest.core.run import WallClock
 from earnest.core.words import Batch, Step
 from earnest.data.batches import ArrayBatches
 from earnest.tasks.regression import SKEWED, Regression, is_skewed
+from earnest.training import loop
+from earnest.training.state import TrainState
 
 NUM = 40
 
@@ -54,7 +62,8 @@ def scaled(targets: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("make", [even, tailed])
 def test_the_loss_is_the_summed_squared_error_on_the_standard_scale(make: object) -> None:
     targets, outputs = make(), np.random.default_rng().normal(size=(NUM, 1))  # type: ignore[operator]
-    loss = Regression(targets).loss(Saying(outputs), batch(targets), Step())
+    task = Regression(targets)
+    loss = task.loss(Saying(outputs), task.encode(batch(targets)), Step())
     assert float(loss.total) == pytest.approx(float(((outputs[:, 0] - scaled(targets)) ** 2).sum()), rel=1e-5)
     assert loss.weight == NUM
 
@@ -62,7 +71,7 @@ def test_the_loss_is_the_summed_squared_error_on_the_standard_scale(make: object
 def test_an_ensembles_members_each_learn_and_their_mean_answers() -> None:
     targets, outputs = even(), np.random.default_rng().normal(size=(NUM, 5, 1))
     task = Regression(targets)
-    loss = task.loss(Saying(outputs), batch(targets), Step())
+    loss = task.loss(Saying(outputs), task.encode(batch(targets)), Step())
     expected = np.mean([((outputs[:, member, 0] - scaled(targets)) ** 2).sum() for member in range(5)])
     assert float(loss.total) == pytest.approx(expected, rel=1e-5)
     found, _ = task.predict(Saying(outputs), source(targets), Step())
@@ -80,11 +89,46 @@ def test_to_the_learned_scale_and_back(make: object) -> None:
     np.testing.assert_allclose(task.decode(standard[:, None]).numpy(), targets, rtol=1e-9)
 
 
-def test_a_large_offset_costs_no_digits() -> None:
-    targets = 1.7e9 + even()
+@pytest.mark.parametrize("offset", [1e9, -1.7e9, 1e12, 0.0])
+def test_a_large_offset_costs_no_digits(offset: float) -> None:
+    """All that is left to float32 is the standardised target, whose digits are the spread's, not the offset's."""
+    targets = offset + even()
     task = Regression(targets)
-    outputs = task.standardise(torch.from_numpy(targets)).float()[:, None]
-    np.testing.assert_allclose(task.decode(outputs).numpy(), targets, atol=1e-4, rtol=0)
+    encoded = task.encode(batch(targets)).targets
+    assert encoded is not None
+    assert encoded.dtype == torch.float32
+    exact = (targets - targets.mean()) / targets.std()
+    np.testing.assert_allclose(encoded.numpy(), exact, atol=3e-7 + 1e-15 * abs(offset), rtol=0)
+    np.testing.assert_allclose(task.decode(encoded[:, None]).numpy(), targets, atol=1e-5 + 1e-15 * abs(offset), rtol=0)
+
+
+class NoFloat64(TorchDispatchMode):
+    """Refuses what Apple's MPS refuses."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        outputs = function(*args, **(kwargs or {}))
+        assert not any(isinstance(x, Tensor) and x.dtype == torch.float64 for x in tree_leaves(outputs)), function
+        return outputs
+
+
+def test_nothing_on_the_device_is_float64() -> None:
+    targets = 1e9 + even()
+    task, model = Regression(targets), nn.Linear(1, 1)
+    assert {tensor.dtype for tensor in task.state_dict().values()} == {torch.float32}
+    encoded = task.encode(Batch(torch.rand(NUM, 1), torch.from_numpy(targets)))
+    with NoFloat64():
+        task.loss(model, encoded, Step()).total.backward()
+
+
+def test_small_differences_of_large_targets_are_learned() -> None:
+    x = np.random.default_rng().normal(size=(NUM, 1)).astype(np.float32)
+    targets = 1e9 + 3.0 * x[:, 0].astype(np.float64)
+    train = ArrayBatches((x,), targets, np.arange(NUM), batch_size=NUM, shuffle=True)
+    state = TrainState(nn.Linear(1, 1), Regression(targets))
+    for _ in loop.train(state, train, None, Recipe(epochs=150, lr=0.1, schedule="linear"), clock=WallClock()):
+        pass
+    predicted, _ = state.task.predict(state.model, ArrayBatches((x,), None, np.arange(NUM), batch_size=8), Step())
+    np.testing.assert_allclose(predicted - 1e9, targets - 1e9, atol=0.05)
 
 
 def test_a_logarithmic_prediction_stays_within_what_was_seen() -> None:
@@ -130,7 +174,7 @@ def test_equal_targets_are_no_division_by_nothing() -> None:
     targets = np.full(NUM, 3.5)
     task = Regression(targets)
     outputs = np.zeros((NUM, 1))
-    assert float(task.loss(Saying(outputs), batch(targets), Step()).total) == 0
+    assert float(task.loss(Saying(outputs), task.encode(batch(targets)), Step()).total) == 0
     assert task.validate(Saying(outputs), source(targets), Step()) == {"rmse": 0.0, "mae": 0.0, "r2": 0.0}
 
 

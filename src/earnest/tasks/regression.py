@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,12 @@ SKEWED = 2.0
 class Regression(Task):
     """Squared error on a standardised target; a skewed positive target is learned as its logarithm.
 
-    A model answers with (B, 1), an ensemble with (B, M, 1). Targets and predictions are in the user's units.
+    A model answers with (B, 1), an ensemble with (B, M, 1). Targets and predictions are in the user's units. The way to
+    the learned scale and back is taken in float64, and so on the CPU: there are devices without (Apple's MPS).
     """
 
-    center: Tensor
-    spread: Tensor
-    low: Tensor
-    high: Tensor
+    scale: Tensor
+    """(4, 2) float32: the targets' centre, spread, least and largest value, each the sum of its two numbers."""
 
     def __init__(
         self,
@@ -43,19 +43,21 @@ class Regression(Task):
         self.higher_is_better = higher_is_better
         self.logarithmic = is_skewed(targets)
         scaled = np.log1p(targets) if self.logarithmic else targets
-        self.register_buffer("center", torch.tensor(float(scaled.mean()), dtype=torch.float64))
-        self.register_buffer("spread", torch.tensor(float(scaled.std()) or 1.0, dtype=torch.float64))
-        self.register_buffer("low", torch.tensor(float(scaled.min()), dtype=torch.float64))
-        self.register_buffer("high", torch.tensor(float(scaled.max()), dtype=torch.float64))
+        numbers = [scaled.mean(), scaled.std() or 1.0, scaled.min(), scaled.max()]
+        self.register_buffer("scale", torch.stack([_in_two(float(number)) for number in numbers]))
 
     def stages(self, model: nn.Module, recipe: Recipe) -> list[Stage]:
         return [Stage(epochs=recipe.epochs)]
 
+    def encode(self, batch: Batch) -> Batch:
+        assert batch.targets is not None
+        return replace(batch, targets=self.standardise(batch.targets).float())
+
     def loss(self, model: nn.Module, batch: Batch, step: Step) -> Loss:
         assert batch.targets is not None
         output = model(batch.inputs).float().squeeze(-1)
-        wanted = self.standardise(batch.targets).float()
-        error = (output - (wanted[:, None] if output.ndim == 2 else wanted)).square()
+        wanted = batch.targets[:, None] if output.ndim == 2 else batch.targets
+        error = (output - wanted).square()
         return Loss(error.mean(1).sum() if error.ndim == 2 else error.sum(), float(len(batch)))
 
     def validate(self, model: nn.Module, source: Source, step: Step) -> dict[str, float]:
@@ -77,28 +79,41 @@ class Regression(Task):
         predicted, truth = [], []
         device = next(model.parameters()).device
         for batch in source.batches(step.at(index=0)):
-            batch = batch.to(device)
-            predicted.append(self.decode(model(batch.inputs)).cpu())
             if batch.targets is not None:
-                truth.append(batch.targets.double().cpu())
+                truth.append(batch.targets.cpu().double())
+            inputs = Batch(batch.inputs).to(device).inputs
+            predicted.append(self.decode(model(inputs)))
         return (
             torch.cat(predicted).numpy() if predicted else np.empty(0),
             torch.cat(truth).numpy() if truth else np.empty(0),
         )
 
     def standardise(self, targets: Tensor) -> Tensor:
-        """Targets on the scale that is learned."""
-        targets = targets.double()
-        return ((torch.log1p(targets) if self.logarithmic else targets) - self.center) / self.spread
+        """Targets on the scale that is learned, float64."""
+        center, spread, _, _ = self._numbers()
+        targets = targets.cpu().double()
+        return ((torch.log1p(targets) if self.logarithmic else targets) - center) / spread
 
     def decode(self, output: Tensor) -> Any:
-        """The model's output (B, 1) or (B, M, 1) in the user's units, (B,) float64.
+        """The model's output (B, 1) or (B, M, 1) in the user's units, (B,) float64 on the CPU.
 
         A logarithmic prediction is kept within what training rows showed: its exponential would run away.
         """
-        value = output.double().squeeze(-1)
-        value = (value.mean(1) if value.ndim == 2 else value) * self.spread + self.center
-        return torch.expm1(value.clamp(self.low, self.high)) if self.logarithmic else value
+        center, spread, low, high = self._numbers()
+        value = output.cpu().double().squeeze(-1)
+        value = (value.mean(1) if value.ndim == 2 else value) * spread + center
+        return torch.expm1(value.clamp(low, high)) if self.logarithmic else value
+
+    def _numbers(self) -> list[float]:
+        """Centre, spread, least and largest value on the learned scale."""
+        numbers: list[float] = self.scale.cpu().double().sum(1).tolist()
+        return numbers
+
+
+def _in_two(number: float) -> Tensor:
+    """Two float32 whose sum is `number` to 48 bits, (2,)."""
+    first = torch.tensor(number, dtype=torch.float64).float()
+    return torch.stack([first, torch.tensor(number - float(first), dtype=torch.float32)])
 
 
 def is_skewed(targets: NDArray[np.float64]) -> bool:

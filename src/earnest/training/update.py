@@ -57,7 +57,7 @@ def take(
         reseed()
         try:
             with _only(state.model, moved):
-                sums = _sum_gradients(state, batch, here)
+                sums = sum_gradients(state, batch, here)
             break
         except RuntimeError as error:
             if not _out_of_memory(error) or state.micro_batches >= min(MOST_MICRO_BATCHES, len(batch)):
@@ -94,8 +94,8 @@ def take(
 
 
 def placed(batch: Batch, state: TrainState) -> Batch:
-    """The batch on the plan's device and in its memory layout."""
-    batch = batch.to(state.plan.device)
+    """The batch as the task takes it, on the plan's device and in its memory layout."""
+    batch = state.task.encode(batch).to(state.plan.device)
     if not state.plan.channels_last:
         return batch
     return batch.map(lambda x: x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
@@ -108,7 +108,7 @@ def autocast(state: TrainState) -> AbstractContextManager[object]:
     return torch.autocast(torch.device(state.plan.device).type, torch.bfloat16)
 
 
-def _sum_gradients(state: TrainState, batch: Batch, here: Step) -> dict[str, Tensor]:
+def sum_gradients(state: TrainState, batch: Batch, here: Step) -> dict[str, Tensor]:
     """Leave the batch's summed gradients on the parameters; gives the summed loss, weight and logs."""
     sums: dict[str, Tensor] = {}
     for part in batch.split(state.micro_batches) if state.micro_batches > 1 else [batch]:

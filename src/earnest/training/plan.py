@@ -8,24 +8,26 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from earnest.core.errors import OptionError
 from earnest.core.recipe import Recipe
 from earnest.core.words import Batch, Phase, Source, Step, Task
-from earnest.training import optimisers, processes, update
+from earnest.training import freezing, optimisers, processes, update
 from earnest.training.state import Plan, TrainState
 
-PAYS = 0.95
-"""A choice is taken when it needs at most this share of the time."""
-AGREES = 0.02
-"""bfloat16 is taken only when its loss differs by at most this share from float32's."""
+PAYS, BF16_PAYS = 0.95, 0.85
+"""A choice is taken when it needs at most this share of the time; bfloat16, which costs digits, has to save more."""
+LOSS_AGREES, DIRECTION_AGREES = 0.02, 0.98
+"""bfloat16 is taken only where on every batch tried its loss differs by at most this share from float32's, and the
+cosine between their gradients is at least this."""
+COMPARED_STEPS = 3
 WARM_STEPS, TIMED_STEPS = 1, 3
 CHECKPOINT_SECONDS, SECONDS_A_GIGABYTE = 5.0, 150.0
 """Between checkpoints: more where there is more to write, so that writing stays a few hundredths of the time."""
@@ -39,8 +41,6 @@ class Pace:
 
     plan: Plan
     seconds_per_step: float
-    loss: float
-    """At the last of the steps tried."""
 
 
 def choose_device(wanted: str | None) -> str:
@@ -85,23 +85,68 @@ def used(plan: Plan) -> Iterator[None]:
 
 
 def _fastest(model: nn.Module, task: Task, source: Source, recipe: Recipe, *, device: str, seed: int) -> Pace:
-    batch = next(source.batches(Step(seed=seed), processes.rank(), processes.world()))
+    order = source.batches(Step(seed=seed), processes.rank(), processes.world())
+    batches = list(itertools.islice(order, COMPARED_STEPS))
     threads = torch.get_num_threads()
-    best = _pace(Plan(device=device, threads=threads), model, task, batch, recipe, seed)
-    plain_loss = best.loss
+    best = _pace(Plan(device=device, threads=threads), model, task, batches[0], recipe, seed)
     trials: list[dict[str, Any]] = []
-    if any(x.ndim == 4 for x in ([batch.inputs] if isinstance(batch.inputs, torch.Tensor) else batch.inputs)):
+    if any(x.ndim == 4 for x in ([batches[0].inputs] if isinstance(batches[0].inputs, Tensor) else batches[0].inputs)):
         trials.append({"channels_last": True})
     if _may_have_fast_bf16(device):
         trials.append({"precision": "bf16"})
     if device == "cpu" and threads > 1:
         trials.append({"threads": 1})
     for change in trials:
-        pace = _pace(replace(best.plan, **change), model, task, batch, recipe, seed)
-        agrees = abs(pace.loss - plain_loss) <= AGREES * max(abs(plain_loss), 1e-6)
-        if agrees and pace.seconds_per_step < PAYS * best.seconds_per_step:
+        pace = _pace(replace(best.plan, **change), model, task, batches[0], recipe, seed)
+        lower = "precision" in change
+        pays = pace.seconds_per_step < (BF16_PAYS if lower else PAYS) * best.seconds_per_step
+        if processes.of_first(pays) and (not lower or bf16_agrees(best.plan, model, task, batches, recipe, seed)):
             best = pace
     return best
+
+
+def bf16_agrees(plan: Plan, model: nn.Module, task: Task, batches: Sequence[Batch], recipe: Recipe, seed: int) -> bool:
+    """Whether bfloat16 would lead `model` where float32 does.
+
+    A copy trains in float32, one step a batch; at each, bfloat16 has to find the same loss and the same direction from
+    the same weights. Several processes must call it together.
+    """
+    walker = _copied(replace(plan, precision="fp32"), model, task, recipe, seed)
+    phase = freezing.upper(Phase(), recipe)
+    with used(plan):
+        for batch in batches:
+            loss, gradient = _gradient(walker, "fp32", batch, recipe, seed)
+            low_loss, low_gradient = _gradient(walker, "bf16", batch, recipe, seed)
+            scale = float(gradient.norm() * low_gradient.norm())
+            cosine = float(gradient @ low_gradient) / scale if scale else float(torch.equal(gradient, low_gradient))
+            if not (abs(low_loss - loss) <= LOSS_AGREES * max(abs(loss), 1e-6) and cosine >= DIRECTION_AGREES):
+                return False
+            here = Step(seed=seed)
+            update.take(walker, update.placed(batch, walker), recipe, phase, here, lambda: torch.manual_seed(seed))
+    return True
+
+
+def _gradient(walker: TrainState, precision: str, batch: Batch, recipe: Recipe, seed: int) -> tuple[float, Tensor]:
+    """The mean loss on `batch` and its whole gradient, flat, at the walker's weights; the walker stays as it is."""
+    state = _copied(replace(walker.plan, precision=precision), walker.model, walker.task, recipe, seed)
+    torch.manual_seed(seed)
+    sums = update.sum_gradients(state, update.placed(batch, state), Step(seed=seed))
+    gradients = [p.grad for p in state.model.parameters() if p.grad is not None]
+    totals = torch.stack([sums["loss"], sums["weight"]])
+    processes.sum_over_processes([*gradients, totals])
+    loss, weight = totals.tolist()
+    return loss / max(weight, 1e-12), torch.cat([gradient.reshape(-1).float() for gradient in gradients])
+
+
+def _copied(plan: Plan, model: nn.Module, task: Task, recipe: Recipe, seed: int) -> TrainState:
+    """Copies of model and task as `plan` has them, with an optimiser, ready to train."""
+    state = TrainState(copy.deepcopy(model).to(plan.device), copy.deepcopy(task).to(plan.device), seed=seed, plan=plan)
+    if plan.channels_last:
+        state.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    phase = freezing.upper(Phase(), recipe)
+    state.optimisers = {phase.name: optimisers.build(phase.params(state.model), recipe)}
+    freezing.set_training(state.model, recipe)
+    return state
 
 
 def _keep_freed_memory() -> None:
@@ -118,12 +163,8 @@ def _keep_freed_memory() -> None:
 
 def _pace(plan: Plan, model: nn.Module, task: Task, batch: Batch, recipe: Recipe, seed: int) -> Pace:
     """A few steps on one batch, by copies of model and task."""
-    state = TrainState(copy.deepcopy(model).to(plan.device), copy.deepcopy(task).to(plan.device), seed=seed, plan=plan)
-    if plan.channels_last:
-        state.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    phase = Phase()
-    state.optimisers = {phase.name: optimisers.build(state.model.named_parameters(), recipe)}
-    state.model.train()
+    state = _copied(plan, model, task, recipe, seed)
+    phase = freezing.upper(Phase(), recipe)
     batch = update.placed(batch, state)
     seconds = []
     with used(plan):
@@ -133,7 +174,7 @@ def _pace(plan: Plan, model: nn.Module, task: Task, batch: Batch, recipe: Recipe
             if plan.device.startswith("cuda"):
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - started)
-    return Pace(plan, min(seconds[WARM_STEPS:]), state.latest["loss"])
+    return Pace(plan, min(seconds[WARM_STEPS:]))
 
 
 def _may_have_fast_bf16(device: str) -> bool:

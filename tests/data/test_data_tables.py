@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from earnest.core.errors import DataError
 from earnest.data.dataset import LeftOut
-from earnest.data.readers import table as table_module
+from earnest.data.readers import content as content_module
 from earnest.data.readers.delimited import parse_delimited, unique_names
 from earnest.data.readers.table import read_table
 
@@ -293,7 +293,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_gzip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_module, "SUSPICIOUS_BYTES", 1 << 22)
+    monkeypatch.setattr(content_module, "SUSPICIOUS_BYTES", 1 << 22)
     bomb = zlib.compressobj(9, wbits=31)
     content = b"".join(bomb.compress(b"0," * (1 << 20)) for _ in range(40)) + bomb.flush()
     with pytest.raises(DataError, match="unpacks to more than"):

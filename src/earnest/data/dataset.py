@@ -13,11 +13,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-Kind = Literal["number", "category", "date", "text", "image", "id", "constant"]
+Kind = Literal["number", "category", "date", "text", "image", "id", "constant", "tokens", "tags"]
+"""Of tokens and tags, a cell is a list of strings: a sentence's words, and a tag for each."""
 Role = Literal["input", "target", "group", "time", "split", "aside"]
 Part = Literal["train", "validation", "test"]
 
 KINDS: tuple[Kind, ...] = ("number", "category", "date", "text", "image", "id", "constant")
+"""Those that a table's column can be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,5 +48,8 @@ def _block_digests(block: pl.DataFrame) -> NDArray[np.uint64]:
 
 def _rendered(series: pl.Series) -> pl.Series:
     """Each cell as its length and itself; a missing one as nothing but a mark."""
+    if series.dtype == pl.List(pl.String):
+        element = pl.element()
+        series = series.list.eval(element.str.len_bytes().cast(pl.String) + ":" + element).list.join("")
     strings = series.dt.epoch("us").cast(pl.String) if series.dtype == pl.Datetime else series.cast(pl.String)
     return (strings.str.len_bytes().cast(pl.String) + ":" + strings).fill_null("~")

@@ -22,6 +22,7 @@ from earnest.data.pixels import SUFFIXES, UNREADABLE_SUFFIXES
 from earnest.data.readers import table
 from earnest.data.readers.archive import is_archive, read_archive, read_unlabelled_archive
 from earnest.data.readers.arrays import read_arrays
+from earnest.data.readers.conll import is_conll, read_conll, read_tokens
 from earnest.data.readers.digits import NAME as DIGITS
 from earnest.data.readers.digits import read_digits
 from earnest.data.readers.folder import read_folder, read_image_file, read_unlabelled_folder
@@ -45,8 +46,9 @@ def read(
 
     Args:
         path: a folder of images (a folder a class, with or without train/, val/ and test/ above), an archive of one,
-            a table, arrays (npz, npy, IDX), or "digits".
-        target: the column to predict; images in folders come with "label".
+            a table, arrays (npz, npy, IDX), tagged sentences (CoNLL: a file, or a folder of train, dev and test), or
+            "digits".
+        target: the column to predict; images in folders come with "label", sentences with "tags".
         kinds: kinds that the user states, by column.
         group: a column whose equal values stay on one side of a split.
         time: a column by which later rows are the test.
@@ -61,8 +63,11 @@ def read(
     dataset = _read(Path(path), kinds)
     if test is not None:
         dataset = _with_test(dataset, _read_test(Path(test), dataset), Path(test))
-    if _is_labelled(dataset):
-        dataset = _assign_label(dataset, target, kinds, {"group": group, "time": time, "split": split})
+    splitters = {"group": group, "time": time, "split": None if split in ("random", "group", "time") else split}
+    if dataset.target == "tags":
+        _check_no_columns(dataset, {"target": None if target == "tags" else target, **splitters}, kinds)
+    elif _is_labelled(dataset):
+        dataset = _assign_label(dataset, target, kinds, splitters)
     elif dataset.images and dataset.frame.width == 1:
         raise DataError(f"{dataset.source} holds images and no labels; name the labels y, beside the images x.")
     else:
@@ -75,7 +80,7 @@ def read(
 
 
 def read_for_prediction(path: str | Path, *, columns: Sequence[Column] | None = None) -> Dataset:
-    """The data to predict, which needs no target: a folder or archive of images, one image, a table, or arrays.
+    """The data to predict, which needs no target: images in a folder or archive, one image, a table, sentences, arrays.
 
     Args:
         path: where it is.
@@ -88,6 +93,8 @@ def read_for_prediction(path: str | Path, *, columns: Sequence[Column] | None = 
     path = Path(path)
     if not path.exists():
         return _read_missing(path)
+    if is_conll(path) or any(column.kind == "tokens" for column in columns or ()):
+        return read_tokens(path)
     if path.is_dir() and not _holds_arrays(path):
         return read_unlabelled_folder(path)
     if is_archive(path):
@@ -102,6 +109,8 @@ def read_for_prediction(path: str | Path, *, columns: Sequence[Column] | None = 
 def _read(path: Path, kinds: Mapping[str, Kind], *, min_classes: int = 2) -> Dataset:
     if not path.exists():
         return _read_missing(path)
+    if is_conll(path):
+        return read_conll(path)
     if path.is_dir() or is_archive(path) or suffix(path.name) in (*_ARRAYS, *_IMAGES) or is_idx(path):
         dataset = _read_media(path, min_classes)
         if dataset.images:
@@ -192,7 +201,7 @@ def _assign_label(
 ) -> Dataset:
     """Images that came with labels have no other column that could be the target or steer the split."""
     for option, name in splitters.items():
-        if name is not None and name not in ("random", "group", "time"):
+        if name is not None:
             raise OptionError(
                 f"--{option} {name}: {dataset.source} has no columns to split by, only images and labels; list the "
                 "images in a table (CSV) that has such a column."
@@ -208,9 +217,17 @@ def _assign_label(
     return replace(dataset, frame=dataset.frame.with_columns(frame), columns=(dataset.columns[0], label))
 
 
+def _check_no_columns(dataset: Dataset, options: Mapping[str, str | None], kinds: Mapping[str, Kind]) -> None:
+    """Tagged sentences have no columns that an option could name."""
+    named = [f"--{option} {name}" for option, name in options.items() if name is not None]
+    named += [f"--type {name}={kind}" for name, kind in kinds.items()]
+    if named:
+        raise OptionError(f"{named[0]}: {dataset.source} holds sentences and their tags, and no columns; leave it out.")
+
+
 def _is_labelled(dataset: Dataset) -> bool:
-    """Whether this is images with labels, not a table."""
-    return bool(dataset.images) and dataset.target == "label"
+    """Whether this is images with labels or sentences with tags, not a table."""
+    return (bool(dataset.images) and dataset.target == "label") or dataset.target == "tags"
 
 
 def _holds_arrays(folder: Path) -> bool:

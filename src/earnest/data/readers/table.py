@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from earnest.core.errors import DataError
 from earnest.data.columns import conform, infer
 from earnest.data.dataset import Column, Dataset, Kind, LeftOut
 from earnest.data.digests import row_digests
+from earnest.data.readers.content import decode, read_bytes
 from earnest.data.readers.delimited import MAX_CELL, RawTable, parse_delimited, unique_names
 
 DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".data")
@@ -24,23 +24,6 @@ JSON_LINES = (".jsonl", ".ndjson")
 PARQUET = (".parquet", ".pq")
 EXTENSIONS = (*DELIMITED, *JSON_LINES, *PARQUET)
 """What `read_table` reads; all but Parquet also with .gz behind."""
-
-MAX_BYTES = 16 << 30
-MAX_RATIO, SUSPICIOUS_BYTES = 200, 1 << 30
-"""A gzip that grows beyond `MAX_BYTES`, or by more than `MAX_RATIO` beyond `SUSPICIOUS_BYTES`, is a bomb."""
-
-_SIGNATURES = {
-    b"\x89PNG": "a PNG image",
-    b"\xff\xd8\xff": "a JPEG image",
-    b"GIF8": "a GIF image",
-    b"PK\x03\x04": "a zip archive or an Excel file",
-    b"%PDF": "a PDF",
-    b"\xd0\xcf\x11\xe0": "an old Excel file",
-    b"PAR1": "a Parquet file",
-    b"\x1f\x8b": "a gzip file",
-    b"SQLite format": "a database",
-    b"\x7fELF": "a program",
-}
 
 
 def read_table(
@@ -97,73 +80,16 @@ def _read_raw(path: Path) -> tuple[RawTable, str]:
             f"{path} has no extension that says it is a table: earnest reads {', '.join(EXTENSIONS)}, all but Parquet "
             "also with .gz. From a spreadsheet, save the sheet as CSV."
         )
-    content = _content(path)
-    if zipped:
-        content = _gunzip(content, path)
+    content = read_bytes(path)
     fingerprint = hashlib.sha256(content).hexdigest()
     if not content.strip():
         raise DataError(f"{path} is empty.")
     if kind[0] in PARQUET:
         return _parse_parquet(path), fingerprint
-    text, notes = _decode(content, path)
+    text, notes = decode(content, path)
     raw = _parse_json_lines(text) if kind[0] in JSON_LINES else _parse_delimited(text)
     raw.notes[:0] = notes
     return raw, fingerprint
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}; check the path.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
-
-
-def _gunzip(content: bytes, path: Path) -> bytes:
-    """The content of a gzip file of one member or several."""
-    parts: list[bytes] = []
-    size, rest = 0, content
-    try:
-        while rest.strip(b"\0"):
-            member = zlib.decompressobj(wbits=31)
-            while not member.eof:
-                part = member.decompress(rest, 1 << 24)
-                rest = member.unconsumed_tail
-                if not part and not rest and not member.eof:
-                    raise DataError(f"{path} is cut off: the gzip ends in the middle. Copy or download it again.")
-                parts.append(part)
-                size += len(part)
-                if size > MAX_BYTES or (size > SUSPICIOUS_BYTES and size > MAX_RATIO * len(content)):
-                    raise DataError(
-                        f"{path} unpacks to more than {size >> 20:,} MiB; unpack it yourself if it is sound."
-                    )
-            rest = member.unused_data
-    except zlib.error as error:
-        raise DataError(f"{path} is no gzip file, or a damaged one ({error}). Copy or download it again.") from error
-    return b"".join(parts)
-
-
-def _decode(content: bytes, path: Path) -> tuple[str, list[str]]:
-    """Text from UTF-8, UTF-16 (with a byte order mark), or else Windows-1252, and what to tell the user."""
-    for signature, what in _SIGNATURES.items():
-        if content.startswith(signature):
-            raise DataError(f"{path} is no text but {what}; give it its right extension, or save the table as CSV.")
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return content.decode("utf-16"), ["read as UTF-16"]
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path} is marked as UTF-16 but is not ({error.reason}); save it as UTF-8.") from error
-    if b"\0" in content:
-        line = content[: content.index(b"\0")].count(b"\n") + 1
-        raise DataError(f"{path} is no text: line {line} holds a NUL byte. Save the table as CSV in UTF-8.")
-    try:
-        return content.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        control = sum(byte < 9 or 13 < byte < 32 for byte in content[:4096])
-        if control > 0.02 * len(content[:4096]):
-            raise DataError(f"{path} is no text but binary; save the table as CSV in UTF-8.") from None
-        return content.decode("cp1252", errors="replace"), ["not UTF-8: read as Latin-1 (Windows-1252)"]
 
 
 def _parse_delimited(text: str) -> RawTable:

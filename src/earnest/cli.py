@@ -21,56 +21,142 @@ USED, OURS, STOPPED = 2, 1, 130
 app = typer.Typer(
     name="earnest",
     help="Deep learning, in earnest: give it data and a question, get a model you can trust.\n\n"
-    "Start with `earnest fit digits`, then `earnest fit YOUR_DATA`.",
+    "**Examples**\n\n"
+    "- `earnest fit digits` — a first try, on handwritten digits that come along\n"
+    "- `earnest fit photos/` — your pictures, a folder a class\n"
+    "- `earnest fit table.csv --target COLUMN` — your table, and the column to predict\n"
+    "- `earnest predict runs/photos new_photos/` — answers for new data\n\n"
+    "`earnest VERB --help` tells more of each.",
+    epilog="Exit codes: 0 done; 2 your input cannot be used, and the message says why; 1 a fault of ours; 130 stopped.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-cache = typer.Typer(help="Decoded images and features, kept for the next run.", no_args_is_help=True)
+cache = typer.Typer(
+    help="Decoded images and features, kept so that the next run on the same data starts sooner. Safe to delete.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
 app.add_typer(cache, name="cache")
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
-RunFolder = Annotated[Path, typer.Argument(help="A run folder, such as runs/photos.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", metavar="", help="Say nothing but errors.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/photos.")]
+QUESTION, DATA, TRAINING, RUN = "The question", "The data", "The training", "The run"
+"""Headings of the options of `fit`."""
 
 
 @app.command()
 def fit(
-    data: Annotated[str, typer.Argument(help="A folder, table, archive or array file; or `digits`.")],
-    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
-    test: Annotated[str | None, typer.Option(help="Data for the last look; a fifth is set aside without it.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run folder.  [default: runs/NAME]")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run folder that --out names.")] = False,
-    seed: Annotated[int, typer.Option(help="The same seed, the same run.")] = 0,
-    minutes: Annotated[float | None, typer.Option(help="Hard budget for the whole run, report included.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
-    model: Annotated[str | None, typer.Option(help="An architecture of `earnest zoo`.")] = None,
-    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Use no pretrained weights.")] = False,
-    metric: Annotated[str | None, typer.Option(help="What to select by: accuracy, roc_auc, f1_macro, rmse ...")] = None,
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="A folder of images, a table, an archive or arrays; or the word `digits`."),
+    ],
+    target: Annotated[
+        str | None, typer.Option(metavar="COL", rich_help_panel=QUESTION, help="The column to predict.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=QUESTION,
+            help="What to choose by: accuracy, balanced_accuracy, f1_macro, log_loss, roc_auc; rmse, mae, r2.  "
+            "[default: accuracy or rmse]",
+        ),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", rich_help_panel=DATA, help="Data for the last look.  [default: a fifth of DATA]"),
+    ] = None,
     types: Annotated[
         list[str] | None,
-        typer.Option("--type", metavar="COL=KIND", help="Kind of a column: number, category, text ..."),
+        typer.Option(
+            "--type",
+            metavar="COL=KIND",
+            rich_help_panel=DATA,
+            help="What a column holds: number, category, date, text, image, or id to set it aside. May be given again.",
+        ),
     ] = None,
-    split: Annotated[str | None, typer.Option(metavar="random|group|time|COL", help="How rows are set aside.")] = None,
-    group: Annotated[str | None, typer.Option(metavar="COL", help="Rows alike in COL stay on one side.")] = None,
-    time: Annotated[str | None, typer.Option(metavar="COL", help="Train on the past, test on the future.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="Hyperparameters, such as another run's recipe.toml.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Go on where a person would be asked.")] = False,
-    no_examples: Annotated[
-        bool, typer.Option("--no-examples", help="Keep rows and pictures out of the report.")
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="random|group|time|COL",
+            rich_help_panel=DATA,
+            help="How rows are set aside; a column of yours says train, validation or test.  [default: random]",
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL", rich_help_panel=DATA, help="Rows alike in COL (a patient's, a household's) stay together."
+        ),
+    ] = None,
+    time: Annotated[
+        str | None, typer.Option(metavar="COL", rich_help_panel=DATA, help="Train on the past, test on the future.")
+    ] = None,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", "-y", metavar="", rich_help_panel=DATA, help="Go on though over 5% of the rows cannot be used."
+        ),
     ] = False,
-    quiet: Quiet = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(rich_help_panel=TRAINING, help="Hard limit for everything, report included."),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(rich_help_panel=TRAINING, help="Passes over the training rows.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", rich_help_panel=TRAINING, help="A network of `earnest zoo`, such as resnet18."),
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", metavar="", rich_help_panel=TRAINING, help="Use no pretrained weights.")
+    ] = False,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=TRAINING, help="Hyperparameters, such as another run's recipe.toml."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(rich_help_panel=TRAINING, help="The same seed, the same run.")] = 0,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", rich_help_panel=TRAINING, help="cpu, cuda, cuda:1 or mps.  [default: a GPU if there is one]"
+        ),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", metavar="", rich_help_panel=TRAINING, help="Fetch no weights from the network.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", rich_help_panel=RUN, help="Where the run goes.  [default: runs/NAME]"),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", metavar="", rich_help_panel=RUN, help="Replace the run folder that --out names."),
+    ] = False,
+    no_examples: Annotated[
+        bool,
+        typer.Option(
+            "--no-examples", metavar="", rich_help_panel=RUN, help="Keep your rows and pictures out of the report."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", metavar="", rich_help_panel=RUN, help="Say nothing but errors.")
+    ] = False,
 ) -> None:
     """Look at the data, train, evaluate, and report.
+
+    It leaves a run folder: report.html to read, model/ to ship, and everything needed to go on after a crash.
 
     **Examples**
 
     - `earnest fit digits` — the handwritten digits that come along, in a minute or two
     - `earnest fit photos/` — a folder a class, or train/ and test/ folders of them
-    - `earnest fit adult.csv --target income --minutes 10`
+    - `earnest fit adult.csv --target income --test adult-test.csv --minutes 10`
     - `earnest fit visits.csv --target readmitted --group patient --type ward=category`
+    - `earnest fit sales.csv --target revenue --time date --metric mae`
     """
     from earnest.api.fit import fit as verb
 
@@ -102,7 +188,9 @@ def fit(
 
 @app.command()
 def resume(run: RunFolder, quiet: Quiet = False) -> None:
-    """Go on where a run stopped.
+    """Go on where a run stopped, with the options that it began with.
+
+    A run that is finished is left as it is.
 
     **Example**
 
@@ -121,19 +209,26 @@ def resume(run: RunFolder, quiet: Quiet = False) -> None:
 @app.command()
 def predict(
     run: RunFolder,
-    data: Annotated[str, typer.Argument(help="New data: a folder, a table, or one file.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="New data: a folder, a table, or one file.")],
     out: Annotated[
-        Path | None, typer.Option(help="Where predictions go, .csv or .parquet; the terminal without it.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Where predictions go, .csv or .parquet.  [default: the terminal, as CSV]"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that --out names.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar="", help="Replace the file that --out names.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Predict for new data, with confidence.
+    """Answers for new data, with confidence.
+
+    A line a row or image: row, prediction, confidence, the probability p(CLASS) of each class, and name, its file or
+    line.
 
     **Examples**
 
     - `earnest predict runs/photos new_photos/ --out predictions.csv`
-    - `earnest predict runs/adult people.csv`
+    - `earnest predict runs/photos new_photos/cat.jpg` — one image
+    - `earnest predict runs/adult people.csv` — columns as in training, in any order; the target is not needed
     """
     from earnest.api.predict import check_out, write_predictions
     from earnest.api.predict import predict as verb
@@ -151,20 +246,30 @@ def predict(
 
 @app.command()
 def report(run: RunFolder) -> None:
-    """Draw a run's page and model card again, from what its folder holds."""
+    """Draw a run's report.html and card.md again, and say where the page is.
+
+    It needs nothing but the run folder: not the data, not the network. A run that is not finished has a report too.
+
+    **Example**
+
+    - `earnest report runs/photos`
+    """
     from earnest.api.report import report as verb
 
     typer.echo(verb(run))
 
 
 @app.command()
-def zoo(name: Annotated[str | None, typer.Argument(help="An architecture, such as resnet50.")] = None) -> None:
-    """List the architectures, or tell about one.
+def zoo(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A network, such as resnet50.")] = None,
+) -> None:
+    """List the networks, or tell about one.
 
     **Examples**
 
     - `earnest zoo` — all of them
     - `earnest zoo resnet50` — paper, year, size, and what was reproduced
+    - `earnest fit photos/ --model resnet18` — train one
     """
     from earnest.api.zoo import show
 
@@ -173,7 +278,14 @@ def zoo(name: Annotated[str | None, typer.Argument(help="An architecture, such a
 
 @cache.command("info")
 def cache_info() -> None:
-    """Where the cache is and how large."""
+    """Where the cache is and how large.
+
+    EARNEST_CACHE in the environment puts it elsewhere.
+
+    **Example**
+
+    - `earnest cache info`
+    """
     from earnest.api.cache import info
 
     typer.echo(info())
@@ -181,7 +293,12 @@ def cache_info() -> None:
 
 @cache.command("clear")
 def cache_clear() -> None:
-    """Delete it; later runs make it again."""
+    """Delete it; later runs make it again.
+
+    **Example**
+
+    - `earnest cache clear`
+    """
     from earnest.api.cache import clear
 
     typer.echo(clear())

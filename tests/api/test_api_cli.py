@@ -199,8 +199,8 @@ def test_offline_opens_no_connection(
 
 
 def test_help_teaches_by_example(earnest: Earnest) -> None:
-    for verb in ("fit", "resume", "predict", "zoo"):
-        ended = earnest(verb, "--help")
+    for verb in ("fit", "resume", "predict", "report", "zoo", "cache info", "cache clear"):
+        ended = earnest(*verb.split(), "--help")
         assert ended.code == 0
         assert f"earnest {verb}" in re.sub(r"\s+", " ", ended.out)
     assert earnest("nosuch").code == 2

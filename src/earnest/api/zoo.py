@@ -6,6 +6,9 @@ from typing import Any
 
 from earnest.core.registry import Entry, models
 
+TAKES = {"image": "images", "table": "tables", "tokens": "texts", "columns": "images with other columns"}
+"""Kinds of input, in words."""
+
 
 def zoo(name: str | None = None) -> list[dict[str, Any]]:
     """What is known of the architectures, or of the one called `name`.
@@ -38,16 +41,27 @@ def show(name: str | None = None) -> None:
 
 
 def _table(entries: list[Entry]) -> Any:
+    """One line a network, under a heading for what it takes."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("name", "year", "parameters", "input", "paper"):
-        table.add_column(title, justify="right" if title == "parameters" else "left", no_wrap=title != "paper")
-    for entry in entries:
-        about = entry.about
-        size = f"{about['parameters']:,}" if about["parameters"] else "by its input"
-        table.add_row(entry.name, str(about["year"]), size, _shape(about["input"]), about["paper"].split(",")[0])
+    for title in ("name", "year", "parameters", "what it is"):
+        table.add_column(title, justify="right" if title == "parameters" else "left", no_wrap=title != "what it is")
+    for takes in dict.fromkeys([*TAKES.values(), *map(_takes, entries)]):
+        chosen = [entry for entry in entries if _takes(entry) == takes]
+        if chosen:
+            table.add_row(f"[bold]for {takes}[/bold]")
+        for entry in chosen:
+            about = entry.about
+            size = f"{about['parameters']:,}" if about["parameters"] else "by its input"
+            table.add_row(f"  {entry.name}", str(about["year"]), size, about["title"])
     return table
+
+
+def _takes(entry: Entry) -> str:
+    """What it is for, in a word."""
+    kinds = entry.about["kinds"]
+    return next((takes for kind, takes in TAKES.items() if kind in kinds), kinds[0])
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

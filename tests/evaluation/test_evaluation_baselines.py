@@ -65,7 +65,8 @@ def test_sampled_rows_are_named():
 def test_tuning_on_a_sample_ends_with_a_fit_to_all_rows(monkeypatch):
     train, validation = blobs(3000), blobs(2000)
     whole = linear(train, validation, num_classes=3, seed=0)
-    monkeypatch.setattr(baselines, "NUM_TUNING_ROWS", 500)
+    monkeypatch.setattr(baselines, "TUNING_ROWS", 500)
+    monkeypatch.setattr(baselines, "TUNING_WORK", 0)
     sampled = linear(train, validation, num_classes=3, seed=0)
     disagreement = whole.predict(validation[0]).argmax(1) != sampled.predict(validation[0]).argmax(1)
     assert disagreement.mean() < 0.03

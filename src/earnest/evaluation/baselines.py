@@ -1,36 +1,45 @@
 """What any network has to beat: always the same answer, and a linear model.
 
-Each is fitted on training rows, its penalty chosen on validation rows, and predicts with NumPy alone.
+The linear model is fitted on training rows, its penalty chosen on validation rows. On TF-IDF it is the first honest
+rung for texts (Wang and Manning 2012, "Baselines and bigrams").
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
+from earnest.evaluation.design import Design, stacked
 from earnest.evaluation.intervals import Floats
 
-Features = NDArray[np.float32]
+Features = NDArray[np.generic] | Design
+"""(N, F), or with texts (N, F + V)."""
+Rows = tuple[Design, NDArray[Any]]
+"""Standardised features and truth (N,)."""
+Loss = Callable[[NDArray[Any], NDArray[Any]], tuple[float, NDArray[Any]]]
+"""From outputs (N, C) and truth (N,) to the mean loss, and N times its gradient (N, C)."""
 
 MOST_PIXELS = 1024
 """Values an image is pooled down to, at most."""
 MOST_WORK = 2e9
-"""Rows x features x (outputs + 20) that a linear model is given, at most: about 10 seconds on two cores."""
-FARTHEST = 10.0
-"""Standardised features are cut off here, so that one absurd value cannot decide an answer."""
+"""rows x features x (outputs + 20) that a linear model is given, at most: about 10 seconds on two cores."""
 PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 """Strengths of the squared penalty, per row, from strong to weak."""
+PENALTIES_WITH_TEXTS = tuple(10 ** (-step / 2) for step in range(4, 14))
+"""Likewise, where there are texts."""
 NUM_STEPS = 40
 """L-BFGS steps for each penalty; each starts where the one before ended."""
-NUM_TUNING_ROWS = 10_000
-"""Rows on which the penalty of a softmax regression is chosen, at most."""
+TUNING_WORK = 5e8
+"""What the penalty of a softmax regression is chosen with, at most, unless these are fewer than `TUNING_ROWS`."""
+TUNING_ROWS = 10_000
 
 
 class Baseline(Protocol):
@@ -39,7 +48,7 @@ class Baseline(Protocol):
     name: str
     seconds: float
 
-    def predict(self, features: NDArray[np.generic]) -> Floats:
+    def predict(self, features: Features) -> Floats:
         """Probabilities (N, classes) or values (N,) for features (N, ...)."""
 
 
@@ -51,7 +60,7 @@ class Constant:
     answer: Floats
     seconds: float = 0.0
 
-    def predict(self, features: NDArray[np.generic]) -> Floats:
+    def predict(self, features: Features) -> Floats:
         """`answer` for each of the N rows."""
         answers = np.tile(self.answer, (len(features), 1))
         return answers if len(self.answer) > 1 else answers[:, 0]
@@ -83,18 +92,19 @@ class Linear:
     scale: Floats
     """(F,)"""
     coef: Floats
-    """(outputs, F), on standardised features."""
+    """(outputs, F + V), on standardised features, then on texts."""
     intercept: Floats
     """(outputs,)"""
     penalty: float = 0.0
     seconds: float = 0.0
 
-    def predict(self, features: NDArray[np.generic]) -> Floats:
-        """Probabilities (N, classes), or values (N,) of a regression, for features (N, F)."""
-        outputs = np.empty((len(features), len(self.intercept)))
-        for start in range(0, len(features), 8192):
-            part = slice(start, start + 8192)
-            outputs[part] = _standardise(features[part], self.mean, self.scale) @ self.coef.T + self.intercept
+    def predict(self, features: Features) -> Floats:
+        """Probabilities (N, classes), or values (N,) of a regression, for features (N, F) or (N, F + V)."""
+        design = Design.of(features)
+        outputs = np.empty((len(design), len(self.intercept)))
+        for start in range(0, len(design), 8192):
+            part = design[start : start + 8192].standardised(self.mean, self.scale)
+            outputs[start : start + 8192] = part.outputs(self.coef, self.intercept)
         return softmax(outputs, axis=1) if len(self.intercept) > 1 else outputs[:, 0]
 
     def arrays(self) -> dict[str, Floats]:
@@ -103,42 +113,41 @@ class Linear:
 
 
 def linear(
-    train: tuple[NDArray[np.generic], NDArray[np.generic]],
-    validation: tuple[NDArray[np.generic], NDArray[np.generic]],
+    train: tuple[Features, NDArray[np.generic]],
+    validation: tuple[Features, NDArray[np.generic]],
     *,
     num_classes: int | None,
     seed: int,
+    refit: bool = False,
     max_rows: int | None = None,
     name: str = "linear",
 ) -> Linear:
-    """Fit a linear model on `train`, (features (N, F), truth (N,)); `validation`, likewise, chooses the penalty.
+    """Fit a linear model on `train`, (features, truth (N,)); `validation`, likewise, chooses the penalty.
 
-    `num_classes` None asks for a regression. More than `max_rows` rows (by default what takes seconds) are sampled, and
-    the name then says so: "linear (10,000 of 60,000 rows)". Features are finite.
+    `num_classes` None asks for a regression. `refit` fits again on both, once the penalty is chosen. More than
+    `max_rows` rows (by default what takes seconds) are sampled, and the name then says so: "linear (10,000 of 60,000
+    rows)". Features are finite.
     """
     started = time.monotonic()
     random = np.random.default_rng(seed)
-    features, truth = train
-    num_rows, num_features = features.shape
+    design, truth = Design.of(train[0]), train[1]
+    num_rows, num_outputs = len(design), num_classes or 1
     if max_rows is None:
-        max_rows = max(1000, int(MOST_WORK / (max(1, num_features) * ((num_classes or 1) + 20))))
+        max_rows = max(1000, int(MOST_WORK / (design.cost_of_row * (num_outputs + 20))))
     if num_rows > max_rows:
         chosen = np.sort(random.choice(num_rows, max_rows, replace=False))
-        features, truth = features[chosen], truth[chosen]
+        design, truth = design[chosen], truth[chosen]
         name = f"{name} ({max_rows:,} of {num_rows:,} rows)"
-    centre = features.mean(0, dtype=np.float64)
-    spread = features.std(0, dtype=np.float64)
+    centre = design.dense.mean(0, dtype=np.float64)
+    spread = design.dense.std(0, dtype=np.float64)
     scale = np.where(spread > 1e-8 * (1 + np.abs(centre)), spread, 1.0)
-    x = _standardise(features, centre, scale)
-    seen = _standardise(validation[0], centre, scale)
-    if num_classes is None:
-        coef, intercept, penalty = _ridge(x, truth.astype(np.float64), seen, validation[1].astype(np.float64))
-    else:
-        coef, intercept, penalty = _softmax_regression(x, truth, seen, validation[1], num_classes, random)
+    seen = (Design.of(validation[0]).standardised(centre, scale), validation[1])
+    fit = _by_descent if num_classes is not None or design.texts.shape[1] else _ridge
+    coef, intercept, penalty = fit((design.standardised(centre, scale), truth), seen, num_classes, random, refit)
     return Linear(name, centre, scale, coef, intercept, penalty, time.monotonic() - started)
 
 
-def pixels(images: NDArray[np.uint8]) -> Features:
+def pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Pixels (N, H, W, C) as features (N, F), averaged over squares as small as `MOST_PIXELS` allows."""
     num, height, width, channels = images.shape
     side = 1
@@ -156,76 +165,99 @@ def pixels(images: NDArray[np.uint8]) -> Features:
     return features
 
 
-def _standardise(features: NDArray[np.generic], centre: Floats, scale: Floats) -> Features:
-    x = np.asarray(features).astype(np.float32)
-    x -= centre.astype(np.float32)
-    x /= scale.astype(np.float32)
-    return np.clip(x, -FARTHEST, FARTHEST, out=x)
-
-
-def _softmax_regression(
-    x: Features,
-    truth: NDArray[np.generic],
-    seen: Features,
-    seen_truth: NDArray[np.generic],
-    num_classes: int,
-    random: np.random.Generator,
+def _by_descent(
+    train: Rows, seen: Rows, num_classes: int | None, random: np.random.Generator, refit: bool
 ) -> tuple[Floats, Floats, float]:
-    """Weights (C, F), intercepts (C,) and penalty.
+    """Weights (C, F + V), intercepts (C,) and penalty, of a softmax regression or of least squares.
 
-    The penalty with the least validation log-loss is found on a sample of the rows; the fit to all starts there.
+    The penalty with the least validation loss is found on a sample of the rows; the fit to all starts there.
     """
-    sample = random.permutation(len(x))[:NUM_TUNING_ROWS]
-    few, few_truth = x[sample], truth[sample]
-    parameters = np.zeros(num_classes * (x.shape[1] + 1))
-    best = (np.inf, parameters, PENALTIES[0])
-    for penalty in PENALTIES:
-        parameters = _descend(few, few_truth, parameters, penalty, num_classes)
-        weights, bias = _unpack(parameters, num_classes)
-        loss = -log_softmax(seen @ weights.T + bias, axis=1)[np.arange(len(seen)), seen_truth].mean()
-        if loss >= best[0]:
+    (x, truth), (seen_x, seen_truth) = train, seen
+    centre, scale, loss = 0.0, 1.0, _log_loss
+    if num_classes is None:
+        centre, scale, loss = float(truth.mean()), float(truth.std()) or 1.0, _squared_error
+        truth, seen_truth = ((values - centre) / scale for values in (truth, seen_truth))
+    num_outputs = num_classes or 1
+    num_tuning = max(TUNING_ROWS, int(TUNING_WORK / (x.cost_of_row * (num_outputs + 20))))
+    sample = random.permutation(len(x))[:num_tuning]
+    few, few_truth = (x, truth) if len(sample) == len(x) else (x[sample], truth[sample])
+    parameters = np.zeros(num_outputs * (x.num_features + 1))
+    best = (np.inf, parameters, 0.0)
+    for penalty in PENALTIES_WITH_TEXTS if x.texts.shape[1] else PENALTIES:
+        parameters = _descend(few, few_truth, parameters, penalty, num_outputs, loss)
+        weights, bias = _unpack(parameters, num_outputs)
+        found, _ = loss(seen_x.outputs(weights, bias), seen_truth)
+        if found >= best[0]:
             break
-        best = (float(loss), parameters, penalty)
+        best = (found, parameters, penalty)
     _, parameters, penalty = best
+    if refit:
+        x, truth = stacked([x, seen_x]), np.concatenate([truth, seen_truth])
     if len(x) > len(few):
-        parameters = _descend(x, truth, parameters, penalty, num_classes)
-    weights, bias = _unpack(parameters, num_classes)
-    return weights, bias, penalty
+        parameters = _descend(x, truth, parameters, penalty, num_outputs, loss)
+    weights, bias = _unpack(parameters, num_outputs)
+    return weights * scale, bias * scale + centre, penalty
 
 
-def _descend(x: Features, truth: NDArray[np.generic], start: Floats, penalty: float, num_classes: int) -> Floats:
-    """`start` after `NUM_STEPS` of L-BFGS on the mean log-loss plus penalty/2 of the squared weights."""
-    rows = np.arange(len(x))
+def _descend(
+    x: Design, truth: NDArray[np.generic], start: Floats, penalty: float, num_outputs: int, loss: Loss
+) -> Floats:
+    """`start` after `NUM_STEPS` of L-BFGS on the mean loss plus penalty/2 of the squared weights."""
 
     def cost(flat: Floats) -> tuple[float, Floats]:
-        weights, bias = _unpack(flat, num_classes)
-        log_probabilities = log_softmax(x @ weights.T.astype(np.float32) + bias.astype(np.float32), axis=1)
-        value = -float(log_probabilities[rows, truth].mean(dtype=np.float64)) + penalty / 2 * float((weights**2).sum())
-        errors = np.exp(log_probabilities)
-        errors[rows, truth] -= 1
-        gradient = (errors.T @ x).astype(np.float64) / len(x) + penalty * weights
+        weights, bias = _unpack(flat, num_outputs)
+        value, errors = loss(x.outputs(weights.astype(np.float32), bias.astype(np.float32)), truth)
+        gradient = x.gradient(errors) / len(x) + penalty * weights
+        value += penalty / 2 * float((weights**2).sum())
         return value, np.concatenate([gradient.ravel(), errors.mean(0, dtype=np.float64)])
 
     found = minimize(cost, start, jac=True, method="L-BFGS-B", options={"maxiter": NUM_STEPS}).x
     return np.asarray(found)
 
 
-def _unpack(flat: Floats, num_classes: int) -> tuple[Floats, Floats]:
-    return flat[:-num_classes].reshape(num_classes, -1), flat[-num_classes:]
+def _log_loss(outputs: NDArray[Any], truth: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+    rows = np.arange(len(truth))
+    log_probabilities = log_softmax(outputs, axis=1)
+    errors = np.exp(log_probabilities)
+    errors[rows, truth] -= 1
+    return -float(log_probabilities[rows, truth].mean(dtype=np.float64)), errors
 
 
-def _ridge(x: Features, truth: Floats, seen: Features, seen_truth: Floats) -> tuple[Floats, Floats, float]:
+def _squared_error(outputs: NDArray[Any], truth: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+    errors = outputs - truth[:, None].astype(outputs.dtype)
+    return float((errors**2).mean(dtype=np.float64)) / 2, errors
+
+
+def _unpack(flat: Floats, num_outputs: int) -> tuple[Floats, Floats]:
+    return flat[:-num_outputs].reshape(num_outputs, -1), flat[-num_outputs:]
+
+
+def _ridge(
+    train: Rows, seen: Rows, num_classes: int | None, random: np.random.Generator, refit: bool
+) -> tuple[Floats, Floats, float]:
     """Weights (1, F), intercept (1,) and penalty with the least squared validation error, in closed form."""
-    centre = x.mean(0, dtype=np.float64)
-    middle = truth.mean()
+    (x, truth), (seen_x, seen_truth) = train, seen
+    solve = _ridge_solver(x.dense, truth)
+    errors = []
+    for penalty in PENALTIES:
+        weights, intercept = solve(penalty)
+        errors.append(float(np.mean((seen_x.dense @ weights + intercept - seen_truth) ** 2)))
+    penalty = PENALTIES[int(np.argmin(errors))]
+    if refit:
+        solve = _ridge_solver(np.concatenate([x.dense, seen_x.dense]), np.concatenate([truth, seen_truth]))
+    weights, intercept = solve(penalty)
+    return weights[None], np.array([intercept]), penalty
+
+
+def _ridge_solver(x: NDArray[Any], truth: NDArray[Any]) -> Callable[[float], tuple[Floats, float]]:
+    """From a penalty to the weights (F,) and intercept that make the penalised squared error least."""
+    centre, middle = x.mean(0, dtype=np.float64), float(truth.mean())
     gram = (x.T @ x).astype(np.float64) / len(x) - np.outer(centre, centre)
     moment = (x.T @ (truth - middle).astype(np.float32)).astype(np.float64) / len(x)
     values, vectors = np.linalg.eigh(gram)
-    best: tuple[float, Floats, float] | None = None
-    for penalty in PENALTIES:
+
+    def solve(penalty: float) -> tuple[Floats, float]:
         weights = vectors @ ((vectors.T @ moment) / (np.maximum(values, 0.0) + penalty))
-        error = float(np.mean(((seen - centre) @ weights + middle - seen_truth) ** 2))
-        if best is None or error < best[0]:
-            best = (error, weights, penalty)
-    assert best is not None
-    return best[1][None], np.array([middle - centre @ best[1]]), best[2]
+        return weights, middle - float(centre @ weights)
+
+    return solve

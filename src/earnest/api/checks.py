@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from earnest.api.request import Request
-from earnest.core.errors import DataError, OptionError, nearest
+from earnest.core.errors import OptionError, nearest
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
 from earnest.data.augment import AUGMENTATIONS
@@ -33,27 +35,48 @@ def check_names(request: Request) -> None:
         _check_recipe(Recipe.read(Path(request.recipe)), request.recipe)
 
 
+Group = Literal["image", "table", "columns"]
+"""One column of pictures; columns that are none; or several pictures, or pictures and other columns."""
+GROUPS: dict[Group, str] = {"image": "images", "table": "a table", "columns": "images and other columns"}
+
+
+def group_of(dataset: Dataset) -> Group:
+    """What a model that takes all inputs takes."""
+    pictures = len(dataset.inputs("image"))
+    if not pictures:
+        return "table"
+    return "image" if pictures == len(dataset.inputs()) == 1 else "columns"
+
+
+def named_model(request: Request) -> str | None:
+    """The architecture that the request names, or its recipe."""
+    if request.model is not None or request.recipe is None:
+        return request.model
+    recipe = Recipe.read(Path(request.recipe))
+    return recipe.model if "model" in recipe.model_fields_set else None
+
+
+def concerning(request: Request, group: Group) -> Request:
+    """The request as candidates for some of the columns see it: a model for others, and its recipe, are not theirs."""
+    model = named_model(request)
+    if model is None or group in models[model].about["kinds"]:
+        return request
+    return replace(request, model=None, recipe=None)
+
+
 def check_model(request: Request, dataset: Dataset) -> None:
-    """Check that the model which the request names can take the data.
+    """Check that the model which the request names can take the data, or some of its columns.
 
     Raises:
         OptionError: it cannot; those that can are named.
-        DataError: no model can.
     """
-    if len(dataset.images) > 1:
-        raise DataError(
-            f"{dataset.source} has {len(dataset.images)} columns of images, and a model takes one; set the others "
-            f"aside with --type COLUMN=id: {', '.join(map(repr, dataset.images))}."
-        )
-    kind = "image" if dataset.images else "table"
-    name = request.model
-    if name is None and request.recipe is not None:
-        recipe = Recipe.read(Path(request.recipe))
-        name = recipe.model if "model" in recipe.model_fields_set else None
-    if name is not None and kind not in models[name].about["kinds"]:
-        fit = ", ".join(entry.name for entry in models if kind in entry.about["kinds"] and not entry.about["tiny"])
+    group, name = group_of(dataset), named_model(request)
+    kinds = set(GROUPS) if group == "columns" else {group}
+    if name is not None and not kinds.intersection(models[name].about["kinds"]):
+        fit = [entry.name for entry in models if kinds.intersection(entry.about["kinds"]) and not entry.about["tiny"]]
         raise OptionError(
-            f"the model {name} cannot learn from {dataset.source}, which holds {kind}s; try one of: {fit}."
+            f"the model {name} cannot learn from {dataset.source}, which holds {GROUPS[group]}; "
+            f"try one of: {', '.join(fit)}."
         )
 
 

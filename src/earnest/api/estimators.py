@@ -20,12 +20,11 @@ from sklearn.utils.validation import (
 )
 
 from earnest.api.memory import SIMPLE, Inputs, learn
-from earnest.api.parts import ModelFolder
+from earnest.api.model_folder import ModelFolder
 from earnest.api.request import Request
 from earnest.core.errors import DataError, OptionError
 from earnest.data.frames import as_frame, is_frame
 from earnest.data.image_arrays import as_images
-from earnest.data.images import Channels
 from earnest.data.pixels import fit
 
 Floats = NDArray[np.float64]
@@ -102,11 +101,10 @@ class _Estimator(BaseEstimator):
         inputs = self._inputs(X, reset=False)
         shipped = self.model_.shipped
         if isinstance(inputs, pl.DataFrame):
-            assert shipped.encoder is not None
-            return self.model_.predict(shipped.encoder.transform(inputs))
-        assert shipped.size is not None
-        channels: Channels = 1 if shipped.channels == 1 else 3
-        return self.model_.predict(np.stack([fit(image, shipped.size, channels) for image in inputs]))
+            return self.model_.predict(shipped.inputs(inputs))
+        (column,) = shipped.pictures
+        fitted = np.stack([fit(image, column.size, column.channels) for image in inputs])
+        return self.model_.predict(shipped.inputs(None, [fitted]))
 
     def _inputs(self, X: Any, *, reset: bool) -> Inputs:
         """`X` as a table or as pictures, checked as scikit-learn's contract asks; `reset` when it is to be fitted."""

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from earnest.api import recipes, transfer
+from earnest.api import fine_tuning, recipes, transfer
 from earnest.api.networks import Fit, fit_network
 from earnest.api.parts import LinearPart, NetworkPart
 from earnest.api.pictures import Pictures, batches, check_takes_images, task_for
-from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, with_validation
-from earnest.core.progress import duration
+from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, tell, with_validation
+from earnest.api.transfer import Frozen
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
 from earnest.data.preparation import Normalise
@@ -26,15 +27,18 @@ WHITENED_ON = 5000
 """Training images that a whitening layer is fitted to."""
 
 
-def fit_images(bench: Bench, question: Question, pictures: Pictures) -> list[Candidate]:
-    """The candidates, simplest first; each rung is told with its score and its seconds."""
+def fit_images(
+    bench: Bench, question: Question, pictures: Pictures, *, frozen: Frozen | None = None, suffix: str = ""
+) -> list[Candidate]:
+    """The candidates, simplest first; each rung is told with its score and its seconds.
+
+    `frozen` spares a look at all pictures that was taken already; `suffix` ends the candidates' names.
+    """
     candidates: list[Candidate] = []
 
     def rung(candidate: Candidate) -> None:
-        score = question.score(candidate.predictions)
-        bench.run.log("rung", name=candidate.name, score=score, seconds=candidate.seconds)
-        bench.screen.say(f"{candidate.name}: {question.metric.name} {score:.4g}, {duration(candidate.seconds)}")
-        candidates.append(candidate)
+        candidates.append(replace(candidate, name=candidate.name + suffix))
+        tell(bench, question, candidates[-1])
 
     rung(linear_on_pixels(bench, question, pictures))
     if pictures.weights is None:
@@ -46,10 +50,10 @@ def fit_images(bench: Bench, question: Question, pictures: Pictures) -> list[Can
         recipe.write(bench.run.path / "recipe.toml")
         rung(from_scratch(bench, question, pictures, recipe, name=recipe.model))
         return candidates
-    frozen = transfer.Frozen(bench, transfer.fetch(pictures.weights, bench.request, bench.screen), pictures)
+    frozen = frozen or transfer.look(bench, question, pictures)
     rung(transfer.linear_on_features(bench, question, pictures, frozen))
-    if transfer.worth_fine_tuning(bench, question, pictures, frozen, score=question.score(candidates[-1].predictions)):
-        rung(transfer.fine_tuned(bench, question, pictures, frozen))
+    for candidate in fine_tuning.climb(bench, question, pictures, frozen, candidates[-1]):
+        rung(candidate)
     return candidates
 
 
@@ -88,8 +92,8 @@ def from_scratch(
     fitted: list[NetworkPart] = []
 
     def fit(fold: str, train: Rows, validation: Rows) -> Predict:
-        train = _spread(train, most_rows)
-        some = pictures.array[_spread(train, WHITENED_ON)]
+        train = spread(train, most_rows)
+        some = pictures.array[spread(train, WHITENED_ON)]
         normalise = Normalise.of(some)
         task = task_for(question, recipe, train)
 
@@ -111,14 +115,14 @@ def from_scratch(
                 seconds=seconds / (len(question.folds) + 1),
             ),
         )
-        part = NetworkPart(state.model, task, recipe.model, options, spec, normalise)
+        part = NetworkPart(state.model, task, recipe.model, options, spec, (normalise,))
         fitted.append(part)
-        return lambda rows: part.predict(pictures.array[rows])
+        return lambda rows: part.predict(pictures.inputs(rows))
 
     predictions, predict = cross_fitted(question, fit)
     return Candidate(name, predictions, predict, pictures.shipped(fitted[-1]), time.monotonic() - started)
 
 
-def _spread(rows: Rows, most: int | None) -> Rows:
+def spread(rows: Rows, most: int | None) -> Rows:
     """At most `most` of the rows, evenly chosen."""
     return rows if most is None or len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]

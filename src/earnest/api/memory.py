@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from earnest.api import images, tables
 from earnest.api.course import look_at_images
+from earnest.api.encoded import Encodings
+from earnest.api.model_folder import ModelFolder
 from earnest.api.outcome import best, to_ship
-from earnest.api.parts import ModelFolder
 from earnest.api.pictures import Pictures
 from earnest.api.question import SMALL, Bench, Candidate, Question
 from earnest.api.recipes import reserve
@@ -84,7 +85,7 @@ def learn(
         if isinstance(inputs, pl.DataFrame):
             dataset = frame_dataset(inputs, target)
         else:
-            dataset, pictures = look_at_images(bench, image_dataset("X", inputs, target))
+            dataset, (pictures,) = look_at_images(bench, image_dataset("X", inputs, target))
         question = _ask(dataset, truth, tuple(labels), request, model)
         if pictures is None:
             fitted = _fit_table(bench, question, model)
@@ -134,17 +135,18 @@ def _ask(dataset: Dataset, truth: NDArray[Any], labels: tuple[str, ...], request
 
 def _fit_table(bench: Bench, question: Question, model: str) -> list[Candidate]:
     """The candidates for a table: all that are worth their time, or the one that was asked for."""
+    encodings = Encodings(question)
     if model == "linear":
-        return [tables.fit_linear(bench, question)]
+        return [tables.fit_linear(bench, question, encodings)]
     if model == "lightgbm":
-        return [tables.fit_trees(bench, question)]
+        return [tables.fit_trees(bench, question, encodings)]
     if model == "auto" and question.folds:
-        return [tables.fit_linear(bench, question), tables.fit_trees(bench, question)]
+        return [tables.fit_linear(bench, question, encodings), tables.fit_trees(bench, question, encodings)]
     if model == "auto":
         return tables.fit_tables(bench, question)
     if "table" not in models[model].about["kinds"]:
         raise OptionError(f"model={model!r} takes no tables; choose 'linear', 'lightgbm' or 'tabm'.")
-    return [tables.fit_tabular_network(bench, question)]
+    return [tables.fit_tabular_network(bench, question, encodings)]
 
 
 def _fit_pictures(bench: Bench, question: Question, pictures: Pictures, model: str) -> list[Candidate]:

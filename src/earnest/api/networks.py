@@ -54,6 +54,8 @@ class Fit:
     recipe: Recipe
     seconds: float
     """To train for, at most, unless the user says how many epochs."""
+    paced_as: str | None = None
+    """Another training of the same network by the same recipe, whose plan is taken if it was made: another fold's."""
 
 
 def fit_network(bench: Bench, fit: Fit) -> TrainState:
@@ -82,15 +84,34 @@ def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, Any]:
     With a deadline the last epoch that has begun counts: the loop shortens the schedule to what fits.
     run.json keeps the plan of every training by name, and that of the last one, which is shipped, at the top.
     """
-    pace = plans.probe(model, fit.task, fit.source, fit.recipe, device=bench.device, seed=bench.seed)
     steps = fit.source.num_batches()
     checked = fit.validation.num_batches() if fit.validation is not None else 0
-    epoch_seconds = pace.seconds_per_step * (steps + VALIDATION_COST * checked)
+    work = steps + VALIDATION_COST * checked
+    trainings = processes.of_first(bench.run.facts().get("plan", {}).get("trainings", {}))
+    if fit.paced_as in trainings:
+        frozen = {**trainings[fit.paced_as], "steps": steps * trainings[fit.paced_as]["epochs"]}
+    else:
+        frozen = _probed(bench, fit, model, steps, work)
+    epochs = frozen["epochs"]
+    plan = bench.run.facts().get("plan", {})
+    trainings = {**trainings, fit.name: frozen}
+    bench.run.update(plan={**plan, **frozen, "trainings": trainings})
+    bench.run.log("plan", training=fit.name, **frozen)
+    bench.screen.say(
+        f"plan for {fit.name}: {epochs} epoch{'s' if epochs > 1 else ''} of {steps} steps, "
+        f"about {duration(frozen['seconds_per_step'] * work * epochs)} ({frozen['precision']} on {frozen['device']})"
+    )
+    return frozen
+
+
+def _probed(bench: Bench, fit: Fit, model: nn.Module, steps: int, work: float) -> dict[str, Any]:
+    """The plan that the machine's pace allows, for epochs of `steps` that cost as much as `work` steps."""
+    pace = plans.probe(model, fit.task, fit.source, fit.recipe, device=bench.device, seed=bench.seed)
     seconds = min(fit.seconds, bench.clock.left() - reserve(bench.request))
     rounded = math.ceil if math.isfinite(bench.clock.left()) else round
-    affordable = max(1, rounded(seconds / epoch_seconds))
+    affordable = max(1, rounded(seconds / (pace.seconds_per_step * work)))
     epochs = fit.recipe.epochs if bench.request.epochs else min(fit.recipe.epochs, affordable)
-    frozen = {
+    return {
         **asdict(pace.plan),
         "epochs": epochs,
         "steps": steps * epochs,
@@ -99,12 +120,3 @@ def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, Any]:
         "model": fit.recipe.model,
         "seconds_per_step": pace.seconds_per_step,
     }
-    plan = bench.run.facts().get("plan", {})
-    trainings = {**plan.get("trainings", {}), fit.name: frozen}
-    bench.run.update(plan={**plan, **frozen, "trainings": trainings})
-    bench.run.log("plan", training=fit.name, **frozen)
-    bench.screen.say(
-        f"plan for {fit.name}: {epochs} epoch{'s' if epochs > 1 else ''} of {steps} steps, "
-        f"about {duration(epoch_seconds * epochs)} ({pace.plan.precision} on {pace.plan.device})"
-    )
-    return frozen

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from earnest.api.parts import ModelFolder
+from earnest.api.checks import group_of
+from earnest.api.model_folder import ModelFolder
 from earnest.api.question import Bench, Candidate, Floats, Question, Rows
 from earnest.evaluation import evaluate as scoring
 from earnest.evaluation.calibration import calibration, fit_temperature, logits_of
@@ -43,7 +44,6 @@ def to_ship(question: Question, chosen: Candidate) -> ModelFolder:
         question.task,
         question.dataset.target or "",
         question.labels,
-        next(iter(question.dataset.images), ""),
         temperature,
         {"name": chosen.name, "data": question.dataset.fingerprint},
     )
@@ -159,7 +159,7 @@ def _mistakes(question: Question, rows: Rows, answers: Floats) -> list[dict[str,
 
 
 def _noun(question: Question) -> str:
-    return "images" if question.dataset.images else "rows"
+    return "images" if group_of(question.dataset) == "image" else "rows"
 
 
 def _write_predictions(
@@ -169,7 +169,8 @@ def _write_predictions(
     model: ModelFolder,
     on_test: dict[str, Floats],
 ) -> None:
-    """predictions.parquet: every scored and tested row, what was said and what is true."""
+    """predictions.parquet: every scored and tested row: what was said, what is true, and its group, if any."""
+    group = bench.request.group
     frames = []
     parts = [("validation", question.scored, model.calibrated(chosen.predictions))]
     if len(question.split.test):
@@ -180,7 +181,10 @@ def _write_predictions(
         words = [question.labels[code] for code in truth] if question.labels else truth
         frames.append(
             frame.with_columns(
-                part=pl.lit(part), name=pl.Series([question.dataset.names[row] for row in rows]), truth=pl.Series(words)
+                part=pl.lit(part),
+                name=pl.Series([question.dataset.names[row] for row in rows]),
+                truth=pl.Series(words),
+                **({} if group is None else {"group": question.dataset.frame[group][rows]}),
             )
         )
     from earnest.core import atomic

@@ -8,19 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from earnest.api.parts import LinearPart, NetworkPart, Shipped
+from earnest.api.model_folder import PictureColumn, Shipped
+from earnest.api.parts import Inputs, LinearPart, NetworkPart
 from earnest.api.question import Bench, Question, Rows
+from earnest.api.sight import Sight
 from earnest.core.errors import OptionError
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
-from earnest.core.weights import Weights
+from earnest.core.weights import Preprocessing, Weights
 from earnest.core.words import InputSpec
 from earnest.data.augment import Augmented
 from earnest.data.batches import ArrayBatches
 from earnest.data.cache import cache_folder
-from earnest.data.dataset import Dataset
+from earnest.data.dataset import Dataset, Images
 from earnest.data.image_arrays import ArrayImages
-from earnest.data.images import Channels, choose_channels, choose_size, decode, drop_unreadable
+from earnest.data.images import Channels, Decoded, choose_channels, choose_size, decode, drop_unreadable
 from earnest.data.preparation import Normalise
 from earnest.tasks.classification import Classification
 from earnest.tasks.regression import Regression
@@ -34,8 +36,9 @@ ROOM_TO_CROP = 8 / 7
 
 @dataclass(frozen=True)
 class Pictures:
-    """Decoded images, row for row with the data set."""
+    """A column of decoded images, row for row with the data set."""
 
+    column: str
     array: NDArray[np.uint8]
     """(N, H, W, C)"""
     weights: Weights | None = None
@@ -47,31 +50,50 @@ class Pictures:
         _, height, width, channels = self.array.shape
         return InputSpec("image", (channels, height, width))
 
+    def inputs(self, rows: Rows) -> Inputs:
+        """Some of the rows, as parts take them."""
+        return Inputs((self.array[rows],))
+
     def shipped(self, part: LinearPart | NetworkPart) -> Shipped:
         """The part as something to ship."""
+        return Shipped((part,), (self.described(),))
+
+    def described(self, sight: Sight | None = None) -> PictureColumn:
+        """What becomes of the column in a model that is shipped."""
         _, height, width, channels = self.array.shape
-        return Shipped((part,), (height, width), channels)
+        return PictureColumn(self.column, (height, width), 1 if channels == 1 else 3, sight)
 
 
-def look(bench: Bench, dataset: Dataset, weights: Weights | None, *, model: str | None) -> tuple[Dataset, Pictures]:
-    """Decode every image once, to suit `weights` or `model`; those that cannot be read leave the data set, listed."""
-    (column,) = dataset.images
-    images = dataset.images[column]
+def look(
+    bench: Bench, dataset: Dataset, weights: Weights | None, *, model: str | None
+) -> tuple[Dataset, tuple[Pictures, ...]]:
+    """Decode every image once, to suit `weights` or `model`; rows with one that cannot be read are left out, listed."""
+    arrays: dict[str, NDArray[np.uint8]] = {}
+    for column in [column.name for column in dataset.inputs("image")]:
+        decoded = _decoded(bench, dataset.images[column], weights, model)
+        if decoded.failed:
+            arrays = {name: array[decoded.kept] for name, array in arrays.items()}
+            dataset = drop_unreadable(dataset, decoded)
+        arrays[column] = decoded.array
+    return dataset, tuple(Pictures(column, array, weights) for column, array in arrays.items())
+
+
+def _decoded(bench: Bench, images: Images, weights: Weights | None, model: str | None) -> Decoded:
     channels: Channels = 3
     if weights is not None:
+        assert isinstance(weights.preprocessing, Preprocessing)
         size = choose_size(images, largest=round(weights.preprocessing.size * ROOM_TO_CROP))
     else:
         channels = choose_channels(images)
         size = choose_size(images, largest=_side_for(model))
     with bench.screen.bar("decoding images", len(images)) as bar:
-        decoded = decode(
+        return decode(
             images,
             size=size,
             channels=channels,
             cache_folder=None if isinstance(images, ArrayImages) else cache_folder(),
             progress=lambda done, total: bar(done),
         )
-    return drop_unreadable(dataset, decoded), Pictures(decoded.array, weights)
 
 
 def task_for(

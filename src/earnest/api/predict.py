@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,20 +11,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from earnest.api.model_folder import ModelFolder, PictureColumn
 from earnest.api.outcome import predictions_frame
-from earnest.api.parts import Floats, ModelFolder
+from earnest.api.parts import Floats
 from earnest.core import atomic
 from earnest.core.errors import DataError, OptionError, RunError
-from earnest.core.progress import Bar, Screen
+from earnest.core.progress import Screen
 from earnest.core.run import Run
 from earnest.data.columns import conform
-from earnest.data.dataset import Column, Dataset, Images
-from earnest.data.images import Channels
+from earnest.data.dataset import Dataset, Images
 from earnest.data.pixels import fit, without_warnings
 from earnest.data.read import read_for_prediction
 
-CHUNK = 4096
-"""Images decoded and predicted at a time."""
+CHUNK = 1024
+"""Rows with images decoded and predicted at a time."""
 MOST_TOLD = 5
 """Files without a prediction that are told one by one."""
 
@@ -54,72 +55,80 @@ class Predictor:
             DataError: nothing can be read, or columns that the model was trained with are missing.
         """
         screen = Screen(quiet=quiet)
-        dataset = read_for_prediction(data, columns=self._columns())
+        dataset = read_for_prediction(data, columns=self.model.shipped.columns)
         for note in dataset.notes:
             screen.say(note)
         problems = [Problem(item.row, item.where, item.reason) for item in dataset.left_out]
-        if self.model.shipped.encoder is not None:
-            answers = self._predict_table(dataset, screen)
-        elif dataset.images:
-            with screen.bar("predicting", len(dataset)) as bar, without_warnings():
-                answers, unreadable = self._predict_images(dataset, bar)
-            problems += unreadable
-        else:
-            raise DataError(f"{data} holds no images, which this model was trained on; give a folder or file of them.")
+        answers, unreadable = self._answers(self._conformed(dataset, screen), screen)
+        problems += unreadable
         for problem in problems[:MOST_TOLD]:
             screen.say(f"no prediction for {problem.name}: {problem.problem}")
         if len(problems) > MOST_TOLD:
             screen.say(f"and no prediction for {len(problems) - MOST_TOLD:,} more; the column `problem` says why")
         return _with_problems(answers, problems)
 
-    def _columns(self) -> tuple[Column, ...]:
-        """What the model needs of a table."""
-        if self.model.shipped.encoder is not None:
-            return self.model.shipped.encoder.columns
-        return (Column(self.model.column, "image", "what the model was trained on"),)
-
-    def _predict_table(self, dataset: Dataset, screen: Screen) -> pl.DataFrame:
-        encoder = self.model.shipped.encoder
-        assert encoder is not None
-        frame = dataset.frame
-        if dataset.columns != encoder.columns:  # arrays, whose columns were inferred
-            frame, notes = conform(frame, encoder.columns, source=dataset.source)
+    def _conformed(self, dataset: Dataset, screen: Screen) -> Dataset:
+        """The data with the columns that the model needs."""
+        shipped = self.model.shipped
+        if shipped.encoder is not None and dataset.columns != shipped.columns:  # no table, but arrays or pictures
+            frame, notes = conform(dataset.frame, shipped.columns, source=dataset.source)
             for note in notes:
                 screen.say(note)
-        table = encoder.transform(frame)
-        for note in table.notes:
-            screen.say(note)
-        return self._frame(dataset, np.arange(len(dataset)), self.model.predict(table))
+            dataset = replace(dataset, frame=frame, columns=shipped.columns)
+        if len(shipped.pictures) == len(dataset.images) == 1:  # a folder's pictures have no name
+            return replace(dataset, images={shipped.pictures[0].name: next(iter(dataset.images.values()))})
+        if any(one.name not in dataset.images for one in shipped.pictures):
+            raise DataError(
+                f"{dataset.source} holds no images, which this model was trained on; give a folder or file of them."
+            )
+        return dataset
 
-    def _predict_images(self, dataset: Dataset, bar: Bar) -> tuple[pl.DataFrame, list[Problem]]:
-        images = next(iter(dataset.images.values()))
-        kept: list[int] = []
+    def _answers(self, dataset: Dataset, screen: Screen) -> tuple[pl.DataFrame, list[Problem]]:
+        """Answers for all rows that can be read, and what is wrong with the others."""
+        shipped = self.model.shipped
+        size = CHUNK if shipped.pictures else len(dataset)
+        kept: list[NDArray[np.int64]] = []
         answers: list[Floats] = []
         problems: list[Problem] = []
-        for start in range(0, len(dataset), CHUNK):
-            pictures = []
-            for index in range(start, min(start + CHUNK, len(dataset))):
-                try:
-                    pictures.append(self._picture(images, index))
-                    kept.append(index)
-                except DataError as error:
-                    problems.append(Problem(int(dataset.rows[index]), dataset.names[index], str(error)))
-            if pictures:
-                answers.append(self.model.predict(np.stack(pictures)))
-            bar(min(start + CHUNK, len(dataset)))
+        with screen.bar("predicting", len(dataset)) as bar, without_warnings():
+            for start in range(0, len(dataset), size):
+                rows, pictures, unreadable = self._decoded(dataset, range(start, min(start + size, len(dataset))))
+                problems += unreadable
+                if len(rows):
+                    inputs = shipped.inputs(dataset.frame[rows], pictures)
+                    for note in inputs.table.notes if inputs.table is not None else ():
+                        screen.say(note)
+                    kept.append(rows)
+                    answers.append(self.model.predict(inputs))
+                bar(min(start + size, len(dataset)))
         if not answers:
             raise DataError(f"no image can be read; {problems[0].name}: {problems[0].problem}.")
-        return self._frame(dataset, np.array(kept), np.concatenate(answers)), problems
+        return self._frame(dataset, np.concatenate(kept), np.concatenate(answers)), problems
 
-    def _picture(self, images: Images, index: int) -> NDArray[np.uint8]:
-        size = self.model.shipped.size
-        assert size is not None
-        channels: Channels = 1 if self.model.shipped.channels == 1 else 3
-        return fit(images.load(index, at_least=max(size)), size, channels)
+    def _decoded(
+        self, dataset: Dataset, indices: range
+    ) -> tuple[NDArray[np.int64], list[NDArray[np.uint8]], list[Problem]]:
+        """The rows whose pictures can all be read, these (N, H, W, C) by column, and what is wrong with the others."""
+        columns = self.model.shipped.pictures
+        kept: list[int] = []
+        pictures: list[list[NDArray[np.uint8]]] = []
+        problems: list[Problem] = []
+        for index in indices:
+            try:
+                pictures.append([_picture(column, dataset.images[column.name], index) for column in columns])
+                kept.append(index)
+            except DataError as error:
+                problems.append(Problem(int(dataset.rows[index]), dataset.names[index], str(error)))
+        arrays = [np.stack(of_column) for of_column in zip(*pictures, strict=True)]
+        return np.array(kept, np.int64), arrays, problems
 
     def _frame(self, dataset: Dataset, kept: NDArray[np.int64], answers: Floats) -> pl.DataFrame:
         frame = predictions_frame(dataset.rows[kept], answers, self.model.labels)
         return frame.with_columns(name=pl.Series([dataset.names[row] for row in kept], dtype=pl.String))
+
+
+def _picture(column: PictureColumn, images: Images, index: int) -> NDArray[np.uint8]:
+    return fit(images.load(index, at_least=max(column.size)), column.size, column.channels)
 
 
 def _with_problems(answers: pl.DataFrame, problems: list[Problem]) -> pl.DataFrame:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earnest.api.parts import Shipped
+from earnest.api.model_folder import Shipped
 from earnest.api.request import Request
-from earnest.core.progress import Screen
-from earnest.core.run import Run, WallClock
+from earnest.core.progress import Screen, duration
+from earnest.core.run import Run
+from earnest.core.words import Clock
 from earnest.data.dataset import Dataset, Split
 from earnest.evaluation.metrics import Metric, TaskName
 
@@ -68,7 +69,7 @@ class Bench:
 
     run: Run
     request: Request
-    clock: WallClock
+    clock: Clock
     screen: Screen
     device: str
 
@@ -111,6 +112,13 @@ def cross_fitted(question: Question, fit: Callable[[str, Rows, Rows], Predict]) 
         predictions[np.searchsorted(scored, held_out)] = answers
     assert predictions is not None
     return predictions, fit("", scored, nobody)
+
+
+def tell(bench: Bench, question: Question, candidate: Candidate) -> None:
+    """Log a candidate that was just fitted, and show it with its score and its seconds."""
+    score = question.score(candidate.predictions)
+    bench.run.log("rung", name=candidate.name, score=score, seconds=candidate.seconds)
+    bench.screen.say(f"{candidate.name}: {question.metric.name} {score:.4g}, {duration(candidate.seconds)}")
 
 
 def with_validation(train: Rows, validation: Rows) -> tuple[Rows, Rows]:

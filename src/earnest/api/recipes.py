@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from earnest.api.request import Request
 from earnest.core.recipe import Recipe
@@ -52,20 +53,53 @@ def for_a_quick_try(request: Request, spec: InputSpec, num_rows: int, labels: Se
     return recipe.but(model_options={"width": (32, 64, 64), "stride": 2}, epochs=1, label_smoothing=0.1, views=1)
 
 
-def for_fine_tuning(request: Request, architecture: str) -> Recipe:
-    """The recipe for a pretrained network whose head is the linear model's."""
-    recipe = Recipe(
+def for_fine_tuning(request: Request, architecture: str, labels: Sequence[str]) -> list[Recipe]:
+    """The recipes for a pretrained network whose head is the linear model's, each deeper than the one before.
+
+    One alone where the user's recipe says how deep.
+    """
+    views = views_of_photos(labels)
+    top = Recipe(
         model=architecture,
-        epochs=2,
+        epochs=4,
         batch_size=16,
         optimiser="adamw",
-        lr=3e-5,
+        lr=3e-4,
         layer_decay=0.8,
+        unfreeze=0.3,
+        freeze_norms=True,
         weight_decay=0.01,
         schedule="cosine",
         warmup=0.1,
-        augment=("crop", "random-flip"),
-        views=2,
+        augment=("crop", "random-flip") if views > 1 else ("crop",),
+        views=views,
+    )
+    found = [stated(request, top), stated(request, top.but(unfreeze=1.0, lr=1e-4))]
+    return found[: len({recipe.unfreeze for recipe in found})]
+
+
+def views_of_photos(labels: Sequence[str]) -> Literal[1, 2]:
+    """2 where a picture's mirror image has the same label."""
+    return 2 if "flip" in defaults(3, labels) else 1
+
+
+def for_columns(request: Request, specs: Sequence[InputSpec], num_rows: int, labels: Sequence[str]) -> Recipe:
+    """The recipe for one network that learns from pictures of these shapes and from other columns."""
+    many = num_rows >= MANY_IMAGES
+    augment = set.intersection(*(set(defaults(spec.shape[0], labels, num_rows=num_rows)) for spec in specs))
+    recipe = Recipe(
+        model="fusion",
+        epochs=30 if many else 40,
+        batch_size=125 if many else 64,
+        optimiser="muon",
+        lr=0.1,
+        lr_rest=0.1,
+        momentum=0.6,
+        weight_decay=5e-4,
+        schedule="linear",
+        warmup=0.1,
+        label_smoothing=0.1,
+        augment=tuple(sorted(augment)),
     )
     return stated(request, recipe)
 
@@ -106,6 +140,11 @@ def seconds_for(request: Request, num_rows: int) -> float:
     if request.minutes is not None:
         return 60 * request.minutes
     return 60 + 540 * min(1.0, num_rows / 50_000)
+
+
+def fine_tuning_seconds(request: Request) -> float:
+    """Seconds that a rung of fine-tuning may take: what the user gave, or ten minutes."""
+    return 60 * (request.minutes or 10)
 
 
 def reserve(request: Request) -> float:

@@ -10,34 +10,33 @@ import torch
 from torch import nn
 
 from earnest.api import recipes
+from earnest.api.encoded import Encoded, Encodings, Scope
+from earnest.api.model_folder import Shipped, average
 from earnest.api.networks import Fit, fit_network
-from earnest.api.parts import LinearPart, NetworkPart, Part, Shipped, TreesPart, average, table_features
+from earnest.api.parts import LinearPart, NetworkPart, Part, TreesPart, table_features
 from earnest.api.pictures import task_for
-from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, with_validation
+from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, tell, with_validation
 from earnest.core.registry import models
 from earnest.core.words import InputSpec
 from earnest.data.batches import ArrayBatches
-from earnest.data.encode import EncodedTable, TableEncoder
 from earnest.evaluation.baselines import linear
 from earnest.evaluation.trees import fit_lightgbm
 from earnest.models.tabular import TabM
 
 
-def fit_tables(bench: Bench, question: Question) -> list[Candidate]:
-    """The candidates, simplest first."""
-    candidates = []
+def fit_tables(bench: Bench, question: Question, scope: Scope | None = None) -> list[Candidate]:
+    """The candidates, simplest first, for what of a row is in scope: by default all columns that are no pictures."""
+    candidates, encodings = [], Encodings(question, scope)
     for fit in (fit_linear, fit_trees, fit_tabular_network):
-        candidate = fit(bench, question)
-        score = question.score(candidate.predictions)
-        bench.run.log("rung", name=candidate.name, score=score, seconds=candidate.seconds)
-        bench.screen.say(f"{candidate.name}: {question.metric.name} {score:.4g} on validation")
-        candidates.append(candidate)
+        candidates.append(fit(bench, question, encodings))
+        tell(bench, question, encodings.scope.named(candidates[-1]))
     candidates.append(blend(question, candidates[1:]))
-    return candidates
+    return [encodings.scope.named(candidate) for candidate in candidates]
 
 
-def fit_linear(bench: Bench, question: Question) -> Candidate:
-    """Softmax or ridge regression."""
+def fit_linear(bench: Bench, question: Question, encodings: Encodings) -> Candidate:
+    """Softmax or ridge regression, on the TF-IDF of texts too."""
+    name = "tf-idf + linear" if any(column.kind == "text" for column in question.dataset.inputs()) else "linear"
 
     def fit(table: Encoded, train: Rows, validation: Rows) -> Part:
         features = table_features(table.all, table.encoder.cardinalities)
@@ -47,13 +46,15 @@ def fit_linear(bench: Bench, question: Question) -> Candidate:
             (features[chooses], question.truth[chooses]),
             num_classes=question.num_classes,
             seed=bench.seed,
+            refit=not len(validation),
+            name=name,
         )
         return LinearPart(model, table.encoder.cardinalities)
 
-    return _fitted(question, "linear", fit)
+    return _fitted(question, name, fit, encodings)
 
 
-def fit_trees(bench: Bench, question: Question) -> Candidate:
+def fit_trees(bench: Bench, question: Question, encodings: Encodings) -> Candidate:
     """LightGBM, stopped early."""
     seconds = bench.clock.left() / 4 / (len(question.folds) + 1)
 
@@ -70,10 +71,10 @@ def fit_trees(bench: Bench, question: Question) -> Candidate:
         )
         return TreesPart(trees)
 
-    return _fitted(question, "LightGBM", fit)
+    return _fitted(question, "LightGBM", fit, encodings)
 
 
-def fit_tabular_network(bench: Bench, question: Question) -> Candidate:
+def fit_tabular_network(bench: Bench, question: Question, encodings: Encodings) -> Candidate:
     """The network for tables."""
     recipe = recipes.for_tables(bench.request, len(question.split.train))
     seconds = recipes.seconds_for(bench.request, len(question.split.train))
@@ -100,7 +101,7 @@ def fit_tabular_network(bench: Bench, question: Question) -> Candidate:
         state = fit_network(
             bench,
             Fit(
-                name=recipe.model if not question.folds else f"{recipe.model}-{len(fits)}",
+                name=encodings.scope.prefix + recipe.model + (f"-{len(fits)}" if question.folds else ""),
                 build=build,
                 task=task,
                 source=source(learns, learning=True),
@@ -111,7 +112,7 @@ def fit_tabular_network(bench: Bench, question: Question) -> Candidate:
         )
         return NetworkPart(state.model, task, recipe.model, recipe.model_options, spec)
 
-    return _fitted(question, recipe.model, fit)
+    return _fitted(question, recipe.model, fit, encodings)
 
 
 def blend(question: Question, candidates: list[Candidate]) -> Candidate:
@@ -126,24 +127,17 @@ def blend(question: Question, candidates: list[Candidate]) -> Candidate:
     )
 
 
-class Encoded:
-    """The table, encoded by what the training rows showed."""
-
-    def __init__(self, question: Question, train: Rows) -> None:
-        dataset = question.dataset
-        self.encoder = TableEncoder.fit(dataset.frame[train], dataset.inputs())
-        self.all: EncodedTable = self.encoder.transform(dataset.frame)
-
-
-def _fitted(question: Question, name: str, fit: Callable[[Encoded, Rows, Rows], Part]) -> Candidate:
+def _fitted(
+    question: Question, name: str, fit: Callable[[Encoded, Rows, Rows], Part], encodings: Encodings
+) -> Candidate:
     started = time.monotonic()
     last: list[Shipped] = []
 
     def one(fold: str, train: Rows, validation: Rows) -> Predict:
-        table = Encoded(question, train)
+        table = encodings.by(train)
         part = fit(table, train, validation)
-        last.append(Shipped((part,), encoder=table.encoder))
-        return lambda rows: part.predict(table.encoder.transform(question.dataset.frame[rows]))
+        last.append(table.shipped(part))
+        return lambda rows: part.predict(table.inputs(rows))
 
     predictions, predict = cross_fitted(question, one)
     return Candidate(name, predictions, predict, last[-1], time.monotonic() - started)

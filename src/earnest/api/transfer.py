@@ -1,9 +1,11 @@
-"""The ladder of transfer: frozen features with a linear model, then fine-tuning that starts from its solution."""
+"""Transfer: a network with pretrained weights, what it sees in pictures, and a linear model on that."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,22 +14,20 @@ from scipy.special import softmax
 from torch import nn
 
 from earnest.api import recipes
-from earnest.api.networks import Fit, fit_network
 from earnest.api.parts import NetworkPart
-from earnest.api.pictures import Pictures, batches, task_for
+from earnest.api.pictures import Pictures, task_for
 from earnest.api.question import Bench, Candidate, Floats, Predict, Question, Rows, cross_fitted
 from earnest.api.request import Request
 from earnest.core import weights as known_weights
-from earnest.core.progress import Screen, duration
+from earnest.core.progress import Screen
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
-from earnest.core.weights import Weights
+from earnest.core.weights import Preprocessing, Weights
 from earnest.core.words import InputSpec
 from earnest.data.cache import cache_folder
 from earnest.data.preparation import Normalise
 from earnest.tasks.classification import Classification
 from earnest.tasks.regression import Regression
-from earnest.training import processes
 from earnest.training.features import extract_features
 from earnest.training.linear_head import LinearHead, fit_linear_head
 
@@ -35,8 +35,8 @@ FEW = 10_000
 """Rows up to which pretrained weights are used unasked."""
 LEAST_SIDE = 64
 """Pixels below which images hold too little for networks that learned from photographs."""
-FINE_TUNING_COST = 3.0
-"""Seconds to fine-tune on an image for an epoch, as a multiple of the seconds to see it and its mirror image once."""
+FEW_LOOKS = 16
+"""Pictures from which the network's pace is told."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ def fetch(weights: Weights, request: Request, screen: Screen) -> Pretrained:
     renamed = models[weights.architecture].about["layouts"][weights.layout](state)
     model = build(weights.architecture, len(renamed["head.bias"]))
     model.load_state_dict(renamed)
-    return Pretrained(
-        weights, model, Normalise(weights.preprocessing.mean, weights.preprocessing.std, weights.preprocessing.size)
-    )
+    expected = weights.preprocessing
+    assert isinstance(expected, Preprocessing)
+    return Pretrained(weights, model, Normalise(expected.mean, expected.std, expected.size))
 
 
 def build(architecture: str, num_outputs: int) -> nn.Module:
@@ -90,21 +90,27 @@ def build(architecture: str, num_outputs: int) -> nn.Module:
 
 
 class Frozen:
-    """The pictures as the pretrained network sees them."""
+    """The pictures as the pretrained network sees them, and the linear models fitted to that."""
 
-    def __init__(self, bench: Bench, pretrained: Pretrained, pictures: Pictures) -> None:
+    def __init__(self, bench: Bench, question: Question, pretrained: Pretrained, pictures: Pictures) -> None:
         self.pretrained = pretrained
+        self.architecture = pretrained.weights.architecture
+        self.normalise = pretrained.normalise
+        self.recipe = Recipe(model=self.architecture, views=recipes.views_of_photos(question.labels))
+        self.flips = question.task == "classification" and self.recipe.views > 1
+        self.heads: dict[str, LinearHead] = {}
         started = time.monotonic()
-        with bench.screen.bar(f"features of {pretrained.weights.architecture}", len(pictures.array)) as bar:
-            self.features: NDArray[np.float32] = extract_features(
-                pretrained.model,
-                pictures.array,
-                preprocessing=pretrained.normalise,
-                cache_folder=cache_folder(),
-                device=bench.device,
-                progress=lambda done, total: bar(done),
-            )
+        with bench.screen.bar(f"features of {self.architecture}", len(pictures.array)) as bar:
+            self.features = self._look(bench, pictures.array, cache_folder(), lambda done, total: bar(done))
         self.seconds = time.monotonic() - started
+
+    def seconds_a_look(self, bench: Bench, pictures: Pictures) -> float:
+        """Seconds to see a picture once, from a few: the features may have come from the cache."""
+        some = pictures.array[:FEW_LOOKS]
+        self._look(bench, some[:1], None)
+        started = time.monotonic()
+        self._look(bench, some, None)
+        return (time.monotonic() - started) / (len(some) * (1 + self.flips))
 
     def fit_head(self, question: Question, task: Classification | Regression, train: Rows, *, seed: int) -> LinearHead:
         """A linear model on the training rows' features, its penalty chosen among them, as a head for `task`."""
@@ -121,78 +127,57 @@ class Frozen:
             return values
         return softmax(outputs, axis=1)
 
+    def model(self, name: str) -> nn.Module:
+        """The network with the head of the fit of that name."""
+        return self.pretrained.with_head(self.heads[name])
+
+    def _look(
+        self,
+        bench: Bench,
+        array: NDArray[np.uint8],
+        cache: Path | None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        return extract_features(
+            self.pretrained.model,
+            array,
+            preprocessing=self.normalise,
+            cache_folder=cache,
+            device=bench.device,
+            flips=self.flips,
+            progress=progress,
+        )
+
+
+def look(bench: Bench, question: Question, pictures: Pictures) -> Frozen:
+    """The pictures as the network with the weights that suit them sees them.
+
+    Raises:
+        OptionError: the weights' file is not here and may not be fetched.
+    """
+    assert pictures.weights is not None
+    return Frozen(bench, question, fetch(pictures.weights, bench.request, bench.screen), pictures)
+
 
 def linear_on_features(bench: Bench, question: Question, pictures: Pictures, frozen: Frozen) -> Candidate:
     """Frozen features and a linear model: the rung that costs a look at each picture."""
     started = time.monotonic()
-    architecture = frozen.pretrained.weights.architecture
-    recipe = Recipe(model=architecture, views=2)
     fitted: list[NetworkPart] = []
 
     def fit(name: str, train: Rows, validation: Rows) -> Predict:
-        task = task_for(question, recipe, train)
-        head = frozen.fit_head(question, task, train, seed=bench.seed)
-        fitted.append(_part(frozen.pretrained, frozen.pretrained.with_head(head), task))
+        task = task_for(question, frozen.recipe, train)
+        head = frozen.heads[name] = frozen.fit_head(question, task, train, seed=bench.seed)
+        fitted.append(part_of(frozen.pretrained, frozen.model(name), task))
         return lambda rows: frozen.answers(head, task, rows)
 
     predictions, predict = cross_fitted(question, fit)
     seconds = frozen.seconds + time.monotonic() - started
-    name = f"frozen {architecture} + linear"
+    name = f"frozen {frozen.architecture} + linear"
     return Candidate(name, predictions, predict, pictures.shipped(fitted[-1]), seconds)
 
 
-def worth_fine_tuning(bench: Bench, question: Question, pictures: Pictures, frozen: Frozen, *, score: float) -> bool:
-    """Whether there is something left to gain and time to gain it; decided once and kept in run.json."""
-    decided = processes.of_first(bench.run.facts().get("fine_tune"))
-    if decided is not None:
-        return bool(decided)
-    recipe = recipes.for_fine_tuning(bench.request, frozen.pretrained.weights.architecture)
-    rows = len(question.scored) * len(question.folds) if question.folds else len(question.split.train)
-    a_look = frozen.seconds / max(len(pictures.array), 1)
-    needed = a_look * FINE_TUNING_COST * recipe.epochs * rows
-    seconds = min(recipes.seconds_for(bench.request, rows), bench.clock.left() - recipes.reserve(bench.request))
-    perfect = question.metric.limits[1] if question.metric.higher_is_better else question.metric.limits[0]
-    worth = bool(processes.of_first(bool(needed < seconds and score != perfect)))
-    bench.run.update(fine_tune=worth)
-    if needed >= seconds:
-        bench.screen.say(f"fine-tuning would take about {duration(needed)}, which is more than there is: left out")
-    return worth
-
-
-def fine_tuned(bench: Bench, question: Question, pictures: Pictures, frozen: Frozen) -> Candidate:
-    """Fine-tuning from the linear solution, deeper layers at smaller rates."""
-    started = time.monotonic()
-    recipe = recipes.for_fine_tuning(bench.request, frozen.pretrained.weights.architecture)
-    recipe.write(bench.run.path / "recipe.toml")
-    seconds = recipes.seconds_for(bench.request, len(question.split.train))
-    normalise = frozen.pretrained.normalise
-    fitted: list[NetworkPart] = []
-
-    def fit(name: str, train: Rows, validation: Rows) -> Predict:
-        task = task_for(question, recipe, train)
-        head = frozen.fit_head(question, task, train, seed=bench.seed)
-        state = fit_network(
-            bench,
-            Fit(
-                name="-".join(filter(None, ("fine-tuned", name))),
-                build=lambda: frozen.pretrained.with_head(head),
-                task=task,
-                source=batches(question, pictures, train, recipe, normalise, learning=True),
-                validation=batches(question, pictures, validation, recipe, normalise) if len(validation) else None,
-                recipe=recipe,
-                seconds=seconds / (len(question.folds) + 1),
-            ),
-        )
-        part = _part(frozen.pretrained, state.model, task)
-        fitted.append(part)
-        return lambda rows: part.predict(pictures.array[rows])
-
-    predictions, predict = cross_fitted(question, fit)
-    seconds = time.monotonic() - started
-    return Candidate(f"fine-tuned {recipe.model}", predictions, predict, pictures.shipped(fitted[-1]), seconds)
-
-
-def _part(pretrained: Pretrained, model: nn.Module, task: Classification | Regression) -> NetworkPart:
+def part_of(pretrained: Pretrained, model: nn.Module, task: Classification | Regression) -> NetworkPart:
+    """`model`, which has the pretrained network's architecture, as something to ship."""
     architecture = pretrained.weights.architecture
     spec = InputSpec("image", models[architecture].about["input"])
-    return NetworkPart(model, task, architecture, {}, spec, pretrained.normalise)
+    return NetworkPart(model, task, architecture, {}, spec, (pretrained.normalise,))

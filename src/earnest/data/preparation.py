@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earnest.core.words import Batch, Step
+from earnest.data.batches import Transform
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,22 @@ class Normalise:
     def facts(self) -> dict[str, Any]:
         """For model.json."""
         return {"mean": list(self.mean), "std": list(self.std), "size": self.size}
+
+
+@dataclass(frozen=True)
+class OnPictures:
+    """A transform for each of the pictures of a batch, which come first among its inputs; all else stays as it is."""
+
+    each: Sequence[Transform]
+
+    def __call__(self, batch: Batch, step: Step) -> Batch:
+        """See `earnest.data.batches.Transform`."""
+        inputs = list(batch.inputs) if isinstance(batch.inputs, tuple) else [batch.inputs]
+        for place, transform in enumerate(self.each):
+            changed = transform(Batch(inputs[place], batch.targets, batch.rows), step).inputs
+            assert isinstance(changed, Tensor)
+            inputs[place] = changed
+        return Batch(tuple(inputs) if len(inputs) > 1 else inputs[0], batch.targets, batch.rows)
 
 
 def centre_square(images: Tensor, size: int) -> Tensor:

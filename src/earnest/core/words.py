@@ -52,10 +52,11 @@ class Batch:
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with `change` applied to every tensor of it."""
         inputs = change(self.inputs) if isinstance(self.inputs, Tensor) else tuple(change(x) for x in self.inputs)
-        return Batch(
-            inputs,
-            None if self.targets is None else change(self.targets),
-            None if self.rows is None else change(self.rows),
+        return replace(
+            self,
+            inputs=inputs,
+            targets=None if self.targets is None else change(self.targets),
+            rows=None if self.rows is None else change(self.rows),
         )
 
     def to(self, device: torch.device | str) -> Batch:

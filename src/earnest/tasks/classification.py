@@ -20,6 +20,9 @@ Score = Callable[[NDArray[Any], NDArray[np.float64]], float]
 AUXILIARY_WEIGHT = 0.3
 """Weight of an auxiliary head's loss (Szegedy et al. 2014, section 5)."""
 
+Heads = tuple[Tensor, ...]
+"""The logits of each of a model's heads, the main one's first."""
+
 
 class Classification(Task):
     """Cross-entropy over classes. Targets are class numbers (B,) or, when mixed, class weights (B, C).
@@ -52,11 +55,9 @@ class Classification(Task):
         return [Stage(epochs=recipe.epochs)]
 
     def loss(self, model: nn.Module, batch: Batch, step: Step) -> Loss:
-        output = model(batch.inputs)
-        heads = output if isinstance(output, tuple) else (output,)
-        total = self._cross_entropy(heads[0], batch.targets)
-        for auxiliary in heads[1:]:
-            total = total + AUXILIARY_WEIGHT * self._cross_entropy(auxiliary, batch.targets)
+        assert batch.targets is not None
+        heads = heads_of(model(batch.inputs))
+        total = cross_entropy(heads, batch.targets, label_smoothing=self.label_smoothing)
         return Loss(total, float(len(batch)))
 
     def validate(self, model: nn.Module, source: Source, step: Step) -> dict[str, float]:
@@ -98,22 +99,39 @@ class Classification(Task):
             logits = model(batch.inputs).float()
         else:
             logits = sum(weight * model(view).float() for weight, view in _views(batch.inputs, views))
-        probabilities = logits.softmax(-1)
-        return probabilities.mean(1) if probabilities.ndim == 3 else probabilities
+        return class_probabilities(logits)
 
     def decode(self, output: Tensor) -> Any:
         """The most probable class's number for each example."""
         return output.argmax(-1)
 
-    def _cross_entropy(self, logits: Tensor, targets: Tensor | None) -> Tensor:
-        """Summed over the batch, averaged over an ensemble's members."""
-        assert targets is not None
-        if logits.ndim == 2:
-            return F.cross_entropy(logits.float(), targets, reduction="sum", label_smoothing=self.label_smoothing)
-        members = logits.shape[1]
-        repeated = targets.repeat_interleave(members, 0)
-        flat = logits.flatten(0, 1).float()
-        return F.cross_entropy(flat, repeated, reduction="sum", label_smoothing=self.label_smoothing) / members
+
+def heads_of(output: Tensor | Heads) -> Heads:
+    """A model's output as its heads' logits."""
+    return output if isinstance(output, tuple) else (output,)
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """(B, C), float32, of logits (B, C) or (B, M, C), whose members are averaged."""
+    probabilities = logits.float().softmax(-1)
+    return probabilities.mean(1) if probabilities.ndim == 3 else probabilities
+
+
+def cross_entropy(heads: Heads, targets: Tensor, *, label_smoothing: float) -> Tensor:
+    """Summed over the batch and, auxiliary ones for less, over heads; averaged over an ensemble's members."""
+    total = _cross_entropy(heads[0], targets, label_smoothing)
+    for auxiliary in heads[1:]:
+        total = total + AUXILIARY_WEIGHT * _cross_entropy(auxiliary, targets, label_smoothing)
+    return total
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:
+    if logits.ndim == 2:
+        return F.cross_entropy(logits.float(), targets, reduction="sum", label_smoothing=label_smoothing)
+    members = logits.shape[1]
+    repeated = targets.repeat_interleave(members, 0)
+    flat = logits.flatten(0, 1).float()
+    return F.cross_entropy(flat, repeated, reduction="sum", label_smoothing=label_smoothing) / members
 
 
 def _views(images: Tensor, number: int) -> Iterator[tuple[float, Tensor]]:

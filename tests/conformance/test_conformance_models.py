@@ -32,6 +32,7 @@ SMALL = [
     for kind in entry.about["kinds"]
     if entry.about["tiny"] or (entry.about["parameters"] or 1e9) < 100_000
 ]
+FEATURES = [case for case in ALL if case.values[1] != "table" and not case.values[0].about.get("per_token")]
 
 
 def spec_for(entry: Entry, kind: str) -> InputSpec:
@@ -41,7 +42,7 @@ def spec_for(entry: Entry, kind: str) -> InputSpec:
     if kind == "vector":
         return InputSpec("vector", (24,))
     if kind == "tokens":
-        return InputSpec("tokens", (12,), (50,))
+        return InputSpec("tokens", (12,), (50, 20, 5) if entry.about.get("per_token") else (50,))
     if kind == "columns":
         image, table = InputSpec("image", (3, 16, 16)), InputSpec("table", (3,), (4, 5))
         return InputSpec("columns", (), parts=(image, InputSpec("image", (1, 8, 12)), table))
@@ -55,15 +56,26 @@ def some_inputs(spec: InputSpec, number: int) -> Inputs:
         each = [some_inputs(part, number) for part in spec.parts]
         return tuple(x for its in each for x in (its if isinstance(its, tuple) else (its,)))
     if spec.kind == "tokens":
-        (longest,), (vocabulary,) = spec.shape, spec.cardinalities
-        lengths = torch.cat([torch.full((1,), longest), torch.randint(4, longest + 1, (number - 1,))])
-        ids = torch.randint(1, vocabulary, (number, longest))
-        return ids * (torch.arange(longest) < lengths[:, None]), lengths
+        return some_texts(spec, number)
     numbers = torch.randn(number, *spec.shape)
     if spec.kind != "table":
         return numbers
     codes = [torch.randint(0, cardinality, (number,)) for cardinality in spec.cardinalities]
     return numbers, torch.stack(codes, dim=1)
+
+
+def some_texts(spec: InputSpec, number: int) -> tuple[Tensor, ...]:
+    """Tokens and lengths; for a tagger the characters, six at most, and the shapes of words too."""
+    (longest,), (vocabulary, *others) = spec.shape, spec.cardinalities
+    lengths = torch.cat([torch.full((1,), longest), torch.randint(4, longest + 1, (number - 1,))])
+    real = torch.arange(longest) < lengths[:, None]
+    inputs = [torch.randint(1, vocabulary, (number, longest)) * real, lengths]
+    if others:
+        characters, shapes = others
+        written = torch.arange(6) < torch.randint(1, 7, (number, longest, 1))
+        inputs.append(torch.randint(1, characters, (number, longest, 6)) * written * real[..., None])
+        inputs.append(torch.randint(0, shapes, (number, longest)) * real)
+    return tuple(inputs)
 
 
 def num_outputs(entry: Entry) -> int:
@@ -90,7 +102,7 @@ def take(inputs: Inputs, row: int, kind: str) -> Inputs:
     if isinstance(inputs, Tensor):
         return inputs[row : row + 1]
     parts = tuple(part[row : row + 1] for part in inputs)
-    return (parts[0][:, : int(parts[1])], *parts[1:]) if kind == "tokens" else parts
+    return tuple(part if part.ndim == 1 else part[:, : int(parts[1])] for part in parts) if kind == "tokens" else parts
 
 
 def small_network(entry: Entry, kind: str) -> tuple[nn.Module, InputSpec]:
@@ -101,6 +113,23 @@ def small_network(entry: Entry, kind: str) -> tuple[nn.Module, InputSpec]:
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     return network, spec
+
+
+def answers(entry: Entry, network: nn.Module, inputs: Inputs) -> Tensor:
+    """The network's outputs; a tagger's for real words alone, (words, outputs)."""
+    outputs = network(inputs)
+    if not entry.about.get("per_token"):
+        return outputs
+    return outputs[torch.arange(outputs.shape[1]) < network.num_words(inputs)[:, None]]
+
+
+def loss_of(network: nn.Module, inputs: Inputs, labels: Tensor) -> Tensor:
+    """To be learned; all words of a row have its label for a tag."""
+    outputs = network(inputs)
+    if not hasattr(network, "crf"):
+        return cross_entropy(outputs, labels)
+    tags = labels[:, None].expand(outputs.shape[:2])
+    return network.crf.nll(outputs, tags, network.num_words(inputs)).mean()
 
 
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -160,12 +189,11 @@ def test_outputs_have_the_right_shape(entry: Entry, kind: str) -> None:
     with torch.device("meta"):
         outputs = network(some_inputs(spec, 3))
     assert (outputs.shape[0], outputs.shape[-1]) == (3, num_outputs(entry))
-    assert outputs.ndim == 2 or (kind == "table" and outputs.ndim == 3), (
-        "an ensemble for tables keeps its members apart"
-    )
+    apart = kind == "table" or entry.about.get("per_token")
+    assert outputs.ndim == 2 or (apart and outputs.ndim == 3), "ensembles for tables, and taggers, answer many times"
 
 
-@pytest.mark.parametrize(("entry", "kind"), [case for case in ALL if case.values[1] != "table"])
+@pytest.mark.parametrize(("entry", "kind"), FEATURES)
 def test_features_and_a_new_head_make_the_output(entry: Entry, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_for(entry, kind)
     network = shapes_only(entry.name, spec)
@@ -193,7 +221,7 @@ def test_one_output_is_enough(entry: Entry, kind: str) -> None:
 @pytest.mark.parametrize(("entry", "kind"), SMALL)
 def test_every_parameter_gets_a_gradient(entry: Entry, kind: str) -> None:
     network, spec = small_network(entry, kind)
-    cross_entropy(network.train()(some_inputs(spec, 32)), torch.randint(NUM_OUTPUTS, (32,))).backward()
+    loss_of(network.train(), some_inputs(spec, 32), torch.randint(NUM_OUTPUTS, (32,))).backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
@@ -207,7 +235,7 @@ def test_it_learns_eight_random_examples_by_heart(entry: Entry, kind: str) -> No
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
     network.train()
     for _ in range(600):
-        loss = cross_entropy(network(inputs), labels)
+        loss = loss_of(network, inputs, labels)
         if loss < 0.05:
             break
         optimiser.zero_grad()
@@ -222,8 +250,8 @@ def test_one_row_or_many_the_answers_are_the_same(entry: Entry, kind: str) -> No
     inputs = some_inputs(spec, 9)
     with torch.inference_mode():
         network.train()(inputs)  # so that normalisation has seen something
-        together = network.eval()(inputs)
-        apart = torch.cat([network(take(inputs, row, kind)) for row in range(9)])
+        together = answers(entry, network.eval(), inputs)
+        apart = torch.cat([answers(entry, network, take(inputs, row, kind)) for row in range(9)])
     torch.testing.assert_close(apart, together, rtol=1e-4, atol=1e-5 * float(together.abs().max().clamp_min(1)))
 
 

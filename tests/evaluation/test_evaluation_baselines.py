@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from earnest.evaluation import baselines
 from earnest.evaluation.baselines import Linear, linear, majority_class, mean, median, pixels
+from earnest.evaluation.design import Design, stacked
 
 
 def blobs(num, num_classes=3, num_features=6):
@@ -44,6 +46,66 @@ def test_ridge_equals_scikit_learns():
     theirs = Ridge(alpha=ours.penalty * 300).fit(standardised(train[0], train[0]), train[1])
     expected = theirs.predict(standardised(train[0], validation[0]))
     assert ours.predict(validation[0]) == pytest.approx(expected, rel=1e-3)
+
+
+def tickets(num, num_classes=3):
+    """Two numbers and a sparse row of unit length, whose commonest terms are those of its class."""
+    random = np.random.default_rng()
+    truth = random.integers(0, num_classes, num)
+    counts = random.poisson(np.where(np.arange(60) % num_classes == truth[:, None], 0.4, 0.1)).astype(np.float32)
+    texts = sp.csr_array(counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1))
+    return Design((truth[:, None] + random.normal(size=(num, 2)) * 3).astype(np.float32), texts), truth
+
+
+def whole(train, other):
+    return np.concatenate([standardised(train.dense, other.dense), other.texts.toarray()], axis=1)
+
+
+@pytest.mark.parametrize("refit", [False, True])
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_texts_and_numbers_together_equal_scikit_learns(monkeypatch, num_classes, refit):
+    monkeypatch.setattr(baselines, "NUM_STEPS", 500)
+    monkeypatch.setattr(baselines, "PENALTIES_WITH_TEXTS", (0.01, 0.003))
+    train, validation = tickets(400, num_classes), tickets(200, num_classes)
+    ours = linear(train, validation, num_classes=num_classes, seed=0, refit=refit)
+    learned = stacked([train[0], validation[0]]) if refit else train[0]
+    truth = np.concatenate([train[1], validation[1]]) if refit else train[1]
+    # scikit-learn has one output for two classes, whose weight is the difference of our two
+    strength = ours.penalty * len(truth) / (2 if num_classes == 2 else 1)
+    theirs = LogisticRegression(C=1 / strength, max_iter=5000, tol=1e-8).fit(whole(train[0], learned), truth)
+    expected = theirs.predict_proba(whole(train[0], validation[0]))
+    assert ours.predict(validation[0]) == pytest.approx(expected, abs=5e-3)
+    assert expected.max(1).mean() > 1.2 / num_classes
+
+
+def test_a_quantity_from_texts_equals_scikit_learns(monkeypatch):
+    monkeypatch.setattr(baselines, "NUM_STEPS", 500)
+    (train, truth), (validation, wanted) = tickets(400), tickets(200)
+    train_values, values = 1000.0 + 50 * truth, 1000.0 + 50 * wanted
+    ours = linear((train, train_values), (validation, values), num_classes=None, seed=0)
+    theirs = Ridge(alpha=ours.penalty * 400).fit(whole(train, train), train_values)
+    assert ours.predict(validation) == pytest.approx(theirs.predict(whole(train, validation)), abs=0.5)
+    assert np.corrcoef(ours.predict(validation), values)[0, 1] > 0.5
+
+
+@pytest.mark.parametrize("num_classes", [3, None])
+def test_with_texts_too_what_is_saved_predicts_the_same_and_so_does_one_row(num_classes):
+    train, (validation, wanted) = tickets(300), tickets(50)
+    found = linear(train, (validation, wanted), num_classes=num_classes, seed=0)
+    again = Linear("again", **found.arrays())
+    assert (again.predict(validation) == found.predict(validation)).all()
+    alone = np.concatenate([found.predict(validation[i : i + 1]) for i in range(50)])
+    assert alone == pytest.approx(found.predict(validation), abs=1e-12)
+
+
+def test_refitted_without_texts_ridge_equals_scikit_learns():
+    random = np.random.default_rng()
+    features = random.normal(size=(300, 6)).astype(np.float32)
+    truth = features @ random.normal(size=6) + random.normal(size=300)
+    train, validation = (features[:200], truth[:200]), (features[200:], truth[200:])
+    ours = linear(train, validation, num_classes=None, seed=0, refit=True)
+    theirs = Ridge(alpha=ours.penalty * 300).fit(standardised(train[0], features), truth)
+    assert ours.predict(features) == pytest.approx(theirs.predict(standardised(train[0], features)), abs=1e-3)
 
 
 def test_the_penalty_is_what_validation_prefers():

@@ -27,6 +27,8 @@ class InputSpec:
         stands for missing or unseen; the model gets the pair (B, N) floats and (B, K) int64 codes.
     kind "tokens": `shape` is (most tokens,), `cardinalities` is (vocabulary size,); the model gets the pair (B, T)
         int64 ids and (B,) int64 lengths of at least 1, T the longest of the batch; ids past a length are padding, 0.
+        For a tagger `cardinalities` may go on: with those of characters it gets (B, T, W) int64 characters of words
+        too, 0 past a word's end; with those of shapes also (B, T) int64 codes of how words are written.
     kind "columns": columns of several kinds, whose specs are `parts`, images first; `shape` is empty. The model gets
         the tensors of all parts in one tuple, in their order: one of an image, the pair of a table.
     """

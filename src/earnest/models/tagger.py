@@ -10,7 +10,7 @@ tag is chosen by itself; `num_words` is how many of a row's T places are words.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -132,17 +132,26 @@ class RecurrentTagger(nn.Module):
         return self.head(self.dropout(self.tokens(inputs)))
 
 
+class TokenEncoder(Protocol):
+    """What knows something about every token of a text."""
+
+    num_features: int
+
+    def tokens(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        """(B, T) ids and (B,) lengths to (B, T, num_features)."""
+
+
 class EncoderTagger(nn.Module):
     """Tags words by what an encoder of their pieces knows at each word's first piece (arXiv:1810.04805, section 5.3).
 
     Args:
-        encoder: has `tokens((ids, lengths))` (B, T, F) and `num_features`, F.
+        encoder: a module that encodes tokens, such as a BERT.
     """
 
-    def __init__(self, encoder: nn.Module, num_tags: int, *, crf: bool = False, dropout: float = 0.1) -> None:
+    def __init__(self, encoder: TokenEncoder, num_tags: int, *, crf: bool = False, dropout: float = 0.1) -> None:
         super().__init__()
         self.encoder = encoder
-        self.num_features: int = encoder.num_features
+        self.num_features = encoder.num_features
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(self.num_features, num_tags)
         self.crf = LinearChainCRF(num_tags) if crf else None

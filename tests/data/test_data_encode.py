@@ -1,21 +1,18 @@
-"""Typed columns to arrays: held to the papers' formulas, to scikit-learn's TF-IDF, and to the training rows alone."""
+"""Typed columns to arrays: held to the papers' formulas and to the training rows alone."""
 
 from __future__ import annotations
 
 import json
-import random
 from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from earnest.core.errors import DataError
 from earnest.data.columns import infer
 from earnest.data.dataset import Column
 from earnest.data.encode import MAX_LABELS, EncodedTable, TableEncoder
-from earnest.data.text import DENSE_WIDTH, TextEncoder
 
 ARRAYS = ("numbers", "scaled", "codes", "text_dense")
 
@@ -197,40 +194,3 @@ def test_a_table_without_some_kinds_of_columns() -> None:
     assert encoded.text_sparse is None
     assert encoded.text_dense is None
     assert len(encoded) == 20
-
-
-def texts(count: int, seed: int) -> list[str]:
-    generator = random.Random(seed)
-    words = [f"Word{i}" for i in range(90)] + ["Größe", "2024"]
-    return [" ".join(generator.choices(words, k=generator.randint(2, 15))) for _ in range(count)]
-
-
-def test_tf_idf_is_scikit_learns() -> None:
-    train, test = texts(120, 1), texts(30, 2)
-    encoder = TextEncoder.fit(train)
-    oracle = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"\w+").fit(train)
-    columns = np.argsort(encoder.terms)
-    assert [encoder.terms[i] for i in columns] == oracle.get_feature_names_out().tolist()
-    expected = oracle.transform(test).toarray()
-    np.testing.assert_allclose(encoder.sparse(test).toarray()[:, columns], expected, rtol=1e-5, atol=1e-6)
-
-
-def test_dense_texts_keep_what_tells_texts_apart() -> None:
-    train = texts(300, 3)
-    encoder = TextEncoder.fit(train)
-    dense = encoder.dense(encoder.sparse(train))
-    assert dense.shape == (300, DENSE_WIDTH)
-    np.testing.assert_allclose(dense.std(axis=0), 1, rtol=1e-3)
-    words = encoder.sparse(train).toarray()[:, : len(encoder.words)]
-    best = np.linalg.svd(words, compute_uv=False)[:DENSE_WIDTH]
-    assert np.sum((words @ np.linalg.qr(encoder.projection)[0]) ** 2) > 0.98 * np.sum(best**2)
-
-
-@pytest.mark.parametrize("train", [[None, None], ["", "!!"], ["one"], ["天気がいい", "今日は天気"]])
-def test_texts_with_little_in_them(train: list[str | None]) -> None:
-    encoder = TextEncoder.fit(train)
-    new = encoder.sparse([*train, "nothing known", None])
-    assert new.shape == (len(train) + 2, len(encoder.terms))
-    assert np.isfinite(new.data).all()
-    assert np.isfinite(encoder.dense(new)).all()
-    assert new[[-1]].nnz == 0

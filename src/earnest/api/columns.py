@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from earnest.api import recipes, transfer
 from earnest.api.checks import Group, concerning
 from earnest.api.encoded import Encoded, Scope, Seen
+from earnest.api.frozen import linear_on_features
 from earnest.api.images import WHITENED_ON, fit_images, linear_on_pixels, spread
 from earnest.api.model_folder import Shipped
 from earnest.api.networks import Fit, Within, fit_network
@@ -79,7 +80,7 @@ def _pictures_alone(
     for number, one in enumerate(pictures):
         rungs = [linear_on_pixels(bench, question, one)]
         if seen:
-            rungs.append(transfer.linear_on_features(bench, question, one, seen[number].frozen))
+            rungs.append(linear_on_features(bench, question, seen[number].frozen))
         for rung in rungs:
             candidates.append(replace(rung, name=f"{rung.name} ({one.column} alone)"))
             tell(bench, question, candidates[-1])

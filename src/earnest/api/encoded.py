@@ -11,7 +11,7 @@ from earnest.api.parts import Inputs, Part
 from earnest.api.pictures import Pictures
 from earnest.api.question import Candidate, Question, Rows
 from earnest.api.sight import Sight
-from earnest.api.transfer import Frozen
+from earnest.api.transfer import FrozenPictures
 from earnest.data.encode import EncodedTable, TableEncoder
 from earnest.data.text import MAX_TERMS
 
@@ -24,7 +24,7 @@ class Seen:
     """A column of pictures, and what a pretrained network sees in them."""
 
     pictures: Pictures
-    frozen: Frozen
+    frozen: FrozenPictures
 
     def sight(self, train: Rows) -> Sight:
         """Its features as a few numbers, by what the training rows showed."""

@@ -13,27 +13,25 @@ import numpy as np
 from torch import nn
 
 from earnest.api import recipes
+from earnest.api.frozen import Frozen
 from earnest.api.networks import Fit, fit_network
 from earnest.api.parts import NetworkPart
-from earnest.api.pictures import Pictures, batches, task_for
+from earnest.api.pictures import task_for
 from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted
-from earnest.api.transfer import Frozen, part_of
 from earnest.core.progress import duration
 from earnest.core.recipe import Recipe
 from earnest.training import processes
 
 NOBODY = np.empty(0, np.int64)
 FORWARD_COST, BACKWARD_COST = 1.5, 4.0
-"""Seconds to learn from a picture in each direction, as a multiple of the seconds to look at it for its features, which
-is done with norms folded; the backward pass goes only as deep as parameters move."""
+"""Seconds to learn from a row in each direction, as a multiple of the seconds to look at it for its features, which is
+done with norms folded; the backward pass goes only as deep as parameters move."""
 
 Start = Callable[[str], nn.Module]
 """From the name of a fit to the network that it starts from."""
 
 
-def climb(
-    bench: Bench, question: Question, pictures: Pictures, frozen: Frozen, below: Candidate
-) -> Iterator[Candidate]:
+def climb(bench: Bench, question: Question, frozen: Frozen, below: Candidate) -> Iterator[Candidate]:
     """Fine-tuned candidates, each from the weights of the one before, while that pays and there is time.
 
     To pay is to have the better score on the scored rows. Where those are cross-fitted, a rung that is not better on
@@ -41,8 +39,8 @@ def climb(
     was gained.
     """
     start: Start = frozen.model
-    for recipe in recipes.for_fine_tuning(bench.request, frozen.architecture, question.labels):
-        rung = Rung(bench, question, pictures, frozen, recipe, start)
+    for recipe in frozen.recipes(question):
+        rung = Rung(bench, question, frozen, recipe, start)
         if not (_leaves_room(question, below) and rung.fits() and rung.pays_on_a_fold(below)):
             return
         candidate = rung.candidate()
@@ -56,12 +54,9 @@ def climb(
 class Rung:
     """One depth of fine-tuning, fitted once a fold and once to ship."""
 
-    def __init__(
-        self, bench: Bench, question: Question, pictures: Pictures, frozen: Frozen, recipe: Recipe, below: Start
-    ) -> None:
+    def __init__(self, bench: Bench, question: Question, frozen: Frozen, recipe: Recipe, below: Start) -> None:
         self.bench = bench
         self.question = question
-        self.pictures = pictures
         self.frozen = frozen
         self.recipe = recipe
         self.below = below
@@ -101,7 +96,7 @@ class Rung:
         looks = sum(sizes) * (FORWARD_COST + BACKWARD_COST * self.recipe.unfreeze)
         if not question.folds:
             looks += FORWARD_COST * len(question.scored)
-        return looks * self.recipe.epochs * self.frozen.seconds_a_look(self.bench, self.pictures)
+        return looks * self.recipe.epochs * self.frozen.seconds_a_look()
 
     def pays_on_a_fold(self, below: Candidate) -> bool:
         """Whether the first fold's held-out rows are answered better than by `below`; True without folds."""
@@ -127,7 +122,7 @@ class Rung:
     def candidate(self) -> Candidate:
         """The rung as something to compare and to ship."""
         predictions, predict = cross_fitted(self.question, self.fit)
-        return Candidate(self.title, predictions, predict, self.pictures.shipped(self.parts[""]), self.spent)
+        return Candidate(self.title, predictions, predict, self.frozen.shipped(self.parts[""]), self.spent)
 
     def fit(self, name: str, train: Rows, validation: Rows) -> Predict:
         """Fine-tune on `train`, unless that is done."""
@@ -136,13 +131,13 @@ class Rung:
             self.parts[name] = self._fit(name, train, validation)
             self.spent += time.monotonic() - started
         part = self.parts[name]
-        return lambda rows: part.predict(self.pictures.inputs(rows))
+        return lambda rows: part.predict(self.frozen.inputs(rows))
 
     def _fit(self, name: str, train: Rows, validation: Rows) -> NetworkPart:
-        question, pictures, recipe, normalise = self.question, self.pictures, self.recipe, self.frozen.normalise
+        question, recipe, frozen = self.question, self.recipe, self.frozen
         task = task_for(question, recipe, train)
-        source = batches(question, pictures, train, recipe, normalise, learning=True)
-        held = batches(question, pictures, validation, recipe, normalise) if len(validation) else None
+        source = frozen.batches(question, train, recipe, learning=True)
+        held = frozen.batches(question, validation, recipe) if len(validation) else None
         state = fit_network(
             self.bench,
             Fit(
@@ -156,7 +151,7 @@ class Rung:
                 paced_as=f"{self.name}-fold-1" if question.folds else None,
             ),
         )
-        return part_of(self.frozen.pretrained, state.model, task)
+        return frozen.part(state.model, task)
 
 
 def _leaves_room(question: Question, candidate: Candidate) -> bool:

@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from earnest.api import fine_tuning, recipes, transfer
+from earnest.api.frozen import linear_on_features
 from earnest.api.networks import Fit, fit_network
 from earnest.api.parts import LinearPart, NetworkPart
 from earnest.api.pictures import Pictures, batches, check_takes_images, task_for
 from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, tell, with_validation
-from earnest.api.transfer import Frozen
+from earnest.api.transfer import FrozenPictures
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
 from earnest.data.preparation import Normalise
@@ -28,7 +29,7 @@ WHITENED_ON = 5000
 
 
 def fit_images(
-    bench: Bench, question: Question, pictures: Pictures, *, frozen: Frozen | None = None, suffix: str = ""
+    bench: Bench, question: Question, pictures: Pictures, *, frozen: FrozenPictures | None = None, suffix: str = ""
 ) -> list[Candidate]:
     """The candidates, simplest first; each rung is told with its score and its seconds.
 
@@ -51,8 +52,8 @@ def fit_images(
         rung(from_scratch(bench, question, pictures, recipe, name=recipe.model))
         return candidates
     frozen = frozen or transfer.look(bench, question, pictures)
-    rung(transfer.linear_on_features(bench, question, pictures, frozen))
-    for candidate in fine_tuning.climb(bench, question, pictures, frozen, candidates[-1]):
+    rung(linear_on_features(bench, question, frozen))
+    for candidate in fine_tuning.climb(bench, question, frozen, candidates[-1]):
         rung(candidate)
     return candidates
 

@@ -134,7 +134,7 @@ class LinearPart:
 
 
 def table_features(table: EncodedTable, cardinalities: Sequence[int]) -> Design:
-    """What a linear model is given of a table: scaled numbers, pictures, a column for each category, TF-IDF of texts."""
+    """What a linear model is given of a table: scaled numbers, pictures, a column a category, texts as TF-IDF."""
     columns = [table.scaled] if table.pictures is None else [table.scaled, table.pictures]
     for codes, num_codes in zip(table.codes.T, cardinalities, strict=True):
         columns.append((codes[:, None] == np.arange(num_codes)).astype(np.float32))

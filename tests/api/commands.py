@@ -76,6 +76,29 @@ def write_table(path: Path, rows: Sequence[Sequence[str]] | None = None, **optio
     return path
 
 
+def write_listings(
+    folder: Path, *, num: int = 48, pictures: Sequence[str] = ("photo",), seed: int = 0, name: str = "listings.csv"
+) -> Path:
+    """A table of pictures, a number and a category.
+
+    The label "deal" is yes where just one of two holds: the (first) picture is bright, the colour is red. With a second
+    picture, that one's brightness takes the colour's part. The target "price" is a sum of size, brightness and colour.
+    """
+    rng = default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [[*pictures, "size", "colour", "part", "deal", "price"]]
+    for i in range(num):
+        bright, red, size = rng.random(len(pictures)) < 0.5, rng.random() < 0.5, rng.normal()
+        files = [f"{Path(name).stem}-{column}-{i:03}.png" for column in pictures]
+        for file, its in zip(files, bright, strict=True):
+            Image.fromarray(picture(rng, its)).save(folder / file)
+        deal = bright[0] != (bright[1] if len(pictures) > 1 else red)
+        price = size + 2 * bright[0] + 3 * red + 0.05 * rng.normal()
+        part = ("train", "train", "val", "test")[i % 4]
+        rows.append([*files, f"{size:.3f}", "red" if red else "blue", part, "yes" if deal else "no", f"{price:.3f}"])
+    return write_table(folder / name, rows)
+
+
 QUICK = ("--epochs", "1", "--quiet")
 QUICK_PHOTOS = (*QUICK, "--model", "mlp-tiny")
 QUICK_TABLE = (*QUICK, "--model", "tabm-tiny", "--target", "income", "--split", "part")

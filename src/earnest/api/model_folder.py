@@ -3,6 +3,7 @@
 model/model.json            question, labels, preprocessing, and the parts whose average answers
 model/model.safetensors     every array, with a checksum
 model/trees-0.txt           LightGBM's own text, where trees are among the parts
+model/tokenizer-0.json      the vocabulary of a network that reads texts
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from earnest.core.errors import RunError
 from earnest.data.dataset import Column
 from earnest.data.encode import TableEncoder
 from earnest.data.images import Channels
+from earnest.data.text import joined
 from earnest.evaluation.calibration import apply_temperature, logits_of
 from earnest.training.checkpoints import read_tensors, write_tensors
 
@@ -42,7 +44,7 @@ class PictureColumn:
     """(height, width) that they are decoded to."""
     channels: Channels
     sight: Sight | None = None
-    """What a pretrained network sees in them, where that joins the table."""
+    """What a pretrained network sees in them, where that joins the table in their place."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +54,18 @@ class Shipped:
     parts: tuple[Part, ...]
     pictures: tuple[PictureColumn, ...] = ()
     encoder: TableEncoder | None = None
-    """For all columns that are no pictures; None where nothing but pictures is needed."""
+    """For all columns that are no pictures; None where no part takes them encoded."""
+    texts: tuple[str, ...] = ()
+    """Columns that networks read, joined in this order."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns that a table must have."""
-        pictures = tuple(Column(one.name, "image", "what the model was trained on") for one in self.pictures)
-        return pictures if self.encoder is None else (*pictures, *self.encoder.columns)
+        why = "what the model was trained on"
+        pictures = tuple(Column(one.name, "image", why) for one in self.pictures)
+        if self.encoder is not None:
+            return (*pictures, *self.encoder.columns)
+        return (*pictures, *(Column(name, "text", why) for name in self.texts))
 
     def inputs(self, frame: pl.DataFrame | None, pictures: Sequence[NDArray[np.uint8]] = ()) -> Inputs:
         """Rows as the parts take them, from a table and the pictures (N, H, W, C) decoded for each picture column.
@@ -70,10 +77,15 @@ class Shipped:
         if self.encoder is not None:
             assert frame is not None
             table = self.encoder.transform(frame)
-            seen = [one.sight(array) for one, array in zip(self.pictures, pictures, strict=True) if one.sight]
-            if seen:
-                table = replace(table, pictures=np.concatenate(seen, axis=1))
-        return Inputs(tuple(pictures), table)
+        seen = [one.sight(array) for one, array in zip(self.pictures, pictures, strict=True) if one.sight]
+        if seen:
+            assert table is not None
+            return Inputs(table=replace(table, pictures=np.concatenate(seen, axis=1)))
+        texts: list[str] = []
+        if self.texts:
+            assert frame is not None
+            texts = joined(frame, self.texts)
+        return Inputs(tuple(pictures), table, texts)
 
     def predict(self, inputs: Inputs) -> Floats:
         """The average of the parts' probabilities (N, C) or values (N,), not yet calibrated."""
@@ -82,7 +94,12 @@ class Shipped:
 
 def average(parts: Sequence[Shipped]) -> Shipped:
     """Several shipped models over the same columns as one whose answer is their average."""
-    return replace(parts[0], parts=tuple(part for shipped in parts for part in shipped.parts))
+    return Shipped(
+        tuple(part for shipped in parts for part in shipped.parts),
+        next((shipped.pictures for shipped in parts if shipped.pictures), ()),
+        next((shipped.encoder for shipped in parts if shipped.encoder is not None), None),
+        next((shipped.texts for shipped in parts if shipped.texts), ()),
+    )
 
 
 @dataclass(frozen=True)
@@ -115,6 +132,10 @@ class ModelFolder:
             if "text" in facts:
                 facts["file"] = f"trees-{number}.txt"
                 atomic.write_text(folder / facts["file"], facts.pop("text"))
+            if facts.get("tokenizer") is not None:
+                name = f"tokenizer-{number}.json"
+                atomic.write_json(folder / name, facts["tokenizer"])
+                facts["tokenizer"] = name
             parts.append({"kind": part.kind, **facts})
         pictures = []
         for number, one in enumerate(self.shipped.pictures):
@@ -137,6 +158,7 @@ class ModelFolder:
                 "temperature": self.temperature,
                 "pictures": pictures,
                 "encoder": encoder,
+                "texts": self.shipped.texts,
                 "parts": parts,
                 "about": self.about,
             },
@@ -161,19 +183,16 @@ class ModelFolder:
                 encoder = TableEncoder.from_state(facts["encoder"], arrays)
         except (KeyError, RuntimeError, TypeError) as error:
             raise RunError(f"{folder} is damaged: model.json and model.safetensors do not fit ({error}).") from error
-        shipped = Shipped(tuple(parts), tuple(pictures), encoder)
+        shipped = Shipped(tuple(parts), tuple(pictures), encoder, tuple(facts["texts"]))
         labels, temperature = tuple(facts["labels"]), facts["temperature"]
         return cls(shipped, facts["task"], facts["target"], labels, temperature, facts["about"])
 
 
 def _facts(folder: Path) -> dict[str, Any]:
     path = folder / "model.json"
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RunError(f"there is no model in {folder.parent}; a run ships one when it is finished.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunError(f"{path} is damaged: it is not JSON ({error}).") from error
+    if not path.exists():
+        raise RunError(f"there is no model in {folder.parent}; a run ships one when it is finished.")
+    facts: dict[str, Any] = _read_json(path)
     if not isinstance(facts, dict) or not isinstance(facts.get("format"), int):
         raise RunError(f"{path} was not written by earnest: it states no format.")
     if facts["format"] > FORMAT:
@@ -189,6 +208,15 @@ def _facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunError(f"{path} is missing, so {path.parent} is not a whole model.") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunError(f"{path} is damaged: it is not JSON ({error}).") from error
+
+
 def _part(
     folder: Path, number: int, facts: dict[str, Any], tensors: dict[str, Tensor], num_classes: int | None
 ) -> Part:
@@ -197,6 +225,8 @@ def _part(
         if not path.is_file():
             raise RunError(f"{path} is missing, so {folder} is not a whole model.")
         facts = {**facts, "text": path.read_text(encoding="utf-8")}
+    if facts.get("tokenizer") is not None:
+        facts = {**facts, "tokenizer": _read_json(folder / Path(facts["tokenizer"]).name)}
     part: Part = PARTS[facts["kind"]].unpack(facts, _with_prefix(tensors, f"{number}."), num_classes)
     return part
 

@@ -6,6 +6,8 @@ How a column writes its values is found once, on the training data, and kept (`C
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 MISSING = ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None", "?", "-")
@@ -24,9 +26,15 @@ _TIMES = ("", " %H:%M:%S%.f", " %H:%M", "T%H:%M:%S%.f", "T%H:%M", "T%H:%M:%S%.f%
 DATE_STYLES = ("%Y-%m", *(day + time for day in (*_DAYS, *_WORDY_DAYS) for time in _TIMES))
 """The ways to write a date, as chrono's format strings; of two that fit, the earlier is meant."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _YEARS = (1500, 2300)
 """Dates outside of these years are taken for something else."""
 _DATE_LIKE = r"^\d{1,4}[-/. ]([A-Za-z]{3,9}|\d{1,2})\b|^[A-Z][a-z]{2,8} \d{1,2}, \d{4}"
+
+
+def without_surrogates(text: str) -> str:
+    """The text with U+FFFD for halves of characters, which JSON's escapes can say and no encoding can write."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def without_marks(strings: pl.Series) -> pl.Series:

@@ -18,6 +18,7 @@ from earnest.data.dataset import Column, Dataset, Kind, LeftOut
 from earnest.data.digests import row_digests
 from earnest.data.readers.content import decode, read_bytes
 from earnest.data.readers.delimited import MAX_CELL, RawTable, parse_delimited, unique_names
+from earnest.data.values import without_surrogates
 
 DELIMITED = (".csv", ".tsv", ".tab", ".txt", ".data")
 JSON_LINES = (".jsonl", ".ndjson")
@@ -116,12 +117,14 @@ def _parse_json_lines(text: str) -> RawTable:
         for name, value in record.items():
             column = cells.setdefault(name, [])
             column.extend([None] * (len(table.rows) - len(column)))
-            column.append(value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False))
+            if value is not None and not isinstance(value, str):
+                value = json.dumps(value, ensure_ascii=False)
+            column.append(None if value is None else without_surrogates(value))
         table.rows.append(number)
         table.lines.append(line_number)
     for column in cells.values():
         column.extend([None] * (len(table.rows) - len(column)))
-    names = unique_names([name.strip() for name in cells], table.notes)
+    names = unique_names([without_surrogates(name.strip()) for name in cells], table.notes)
     series = [pl.Series(name, column, pl.String) for name, column in zip(names, cells.values(), strict=True)]
     table.frame = pl.DataFrame(series)
     return table

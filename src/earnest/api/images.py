@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from earnest.api import fine_tuning, recipes, transfer
+from earnest.api.deadline import has_time
 from earnest.api.frozen import linear_on_features
 from earnest.api.networks import Fit, fit_network
 from earnest.api.parts import LinearPart, NetworkPart
@@ -31,7 +32,7 @@ WHITENED_ON = 5000
 def fit_images(
     bench: Bench, question: Question, pictures: Pictures, *, frozen: FrozenPictures | None = None, suffix: str = ""
 ) -> list[Candidate]:
-    """The candidates, simplest first; each rung is told with its score and its seconds.
+    """The candidates, simplest first, as far as there is time; each rung is told with its score and its seconds.
 
     `frozen` spares a look at all pictures that was taken already; `suffix` ends the candidates' names.
     """
@@ -42,6 +43,8 @@ def fit_images(
         tell(bench, question, candidates[-1])
 
     rung(linear_on_pixels(bench, question, pictures))
+    if not has_time(bench, f"a network for the pictures{suffix}"):
+        return candidates
     if pictures.weights is None:
         spec, num_rows = pictures.spec, len(question.split.train)
         quick = recipes.for_a_quick_try(bench.request, spec, num_rows, question.labels)

@@ -156,4 +156,4 @@ def _fit_pictures(bench: Bench, question: Question, pictures: Pictures, model: s
     if model == "linear":
         return [images.linear_on_pixels(bench, question, pictures)]
     linear, *networks = images.fit_images(bench, question, pictures)
-    return [linear, *networks] if model == "auto" else networks
+    return [linear, *networks] if model == "auto" else networks or [linear]

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from earnest.api import recipes
+from earnest.api.deadline import has_time
 from earnest.api.encoded import Encoded, Encodings, Scope
 from earnest.api.model_folder import Shipped, average
 from earnest.api.networks import Fit, fit_network
@@ -25,12 +26,21 @@ from earnest.models.tabular import TabM
 
 
 def fit_tables(bench: Bench, question: Question, scope: Scope | None = None) -> list[Candidate]:
-    """The candidates, simplest first, for what of a row is in scope: by default all columns that are no pictures."""
+    """The candidates, simplest first, as far as there is time.
+
+    They are for what of a row is in `scope`: by default all columns that are no pictures.
+    """
     candidates, encodings = [], Encodings(question, scope)
-    for fit in (fit_linear, fit_trees, fit_tabular_network):
-        candidates.append(fit(bench, question, encodings))
-        tell(bench, question, encodings.scope.named(candidates[-1]))
-    candidates.append(blend(question, candidates[1:]))
+
+    def rung(candidate: Candidate) -> None:
+        candidates.append(candidate)
+        tell(bench, question, encodings.scope.named(candidate))
+
+    rung(fit_linear(bench, question, encodings))
+    rung(fit_trees(bench, question, encodings))
+    if has_time(bench, f"a network for the table{encodings.scope.suffix}"):
+        rung(fit_tabular_network(bench, question, encodings))
+        candidates.append(blend(question, candidates[1:]))
     return [encodings.scope.named(candidate) for candidate in candidates]
 
 

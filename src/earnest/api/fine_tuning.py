@@ -23,10 +23,6 @@ from earnest.core.recipe import Recipe
 from earnest.training import processes
 
 NOBODY = np.empty(0, np.int64)
-FORWARD_COST, BACKWARD_COST = 1.5, 4.0
-"""Seconds to learn from a row in each direction, as a multiple of the seconds to look at it for its features, which is
-done with norms folded; the backward pass goes only as deep as parameters move."""
-
 Start = Callable[[str], nn.Module]
 """From the name of a fit to the network that it starts from."""
 
@@ -90,13 +86,13 @@ class Rung:
 
     def needs(self) -> float:
         """Seconds that all fits are predicted to take, from the pace of a few looks."""
-        question = self.question
+        question, frozen = self.question, self.frozen
         sizes = [len(train) for train, _ in question.folds]
         sizes.append(len(question.scored) if question.folds else len(question.split.train))
-        looks = sum(sizes) * (FORWARD_COST + BACKWARD_COST * self.recipe.unfreeze)
+        looks = sum(sizes) * (frozen.forward_cost + frozen.backward_cost * self.recipe.unfreeze)
         if not question.folds:
-            looks += FORWARD_COST * len(question.scored)
-        return looks * self.recipe.epochs * self.frozen.seconds_a_look()
+            looks += frozen.forward_cost * len(question.scored)
+        return looks * self.recipe.epochs * frozen.seconds_a_look()
 
     def pays_on_a_fold(self, below: Candidate) -> bool:
         """Whether the first fold's held-out rows are answered better than by `below`; True without folds."""

@@ -35,17 +35,22 @@ def check_names(request: Request) -> None:
         _check_recipe(Recipe.read(Path(request.recipe)), request.recipe)
 
 
-Group = Literal["image", "table", "columns"]
-"""One column of pictures; columns that are none; or several pictures, or pictures and other columns."""
-GROUPS: dict[Group, str] = {"image": "images", "table": "a table", "columns": "images and other columns"}
+Group = Literal["image", "tokens", "table", "columns"]
+"""One column of pictures; nothing but texts; other columns; or several pictures, or pictures and other columns."""
+GROUPS: dict[Group, str] = {
+    "image": "images",
+    "tokens": "texts",
+    "table": "a table",
+    "columns": "images and other columns",
+}
 
 
 def group_of(dataset: Dataset) -> Group:
     """What a model that takes all inputs takes."""
-    pictures = len(dataset.inputs("image"))
+    pictures, inputs = len(dataset.inputs("image")), dataset.inputs()
     if not pictures:
-        return "table"
-    return "image" if pictures == len(dataset.inputs()) == 1 else "columns"
+        return "tokens" if inputs and len(dataset.inputs("text")) == len(inputs) else "table"
+    return "image" if pictures == len(inputs) == 1 else "columns"
 
 
 def named_model(request: Request) -> str | None:

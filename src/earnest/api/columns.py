@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from earnest.api.encoded import Encoded, Scope, Seen
 from earnest.api.frozen import linear_on_features
 from earnest.api.images import WHITENED_ON, fit_images, linear_on_pixels, spread
 from earnest.api.model_folder import Shipped
-from earnest.api.networks import Fit, Within, fit_network
+from earnest.api.networks import Fit, a_while, fit_network
 from earnest.api.parts import Inputs, NetworkPart
 from earnest.api.pictures import Pictures, task_for
 from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, tell
@@ -60,13 +59,8 @@ def _others(question: Question) -> bool:
 
 def _part_of(bench: Bench, group: Group, share: float = 1.0) -> Bench:
     """The bench with what of the request concerns such columns, and a share of the time that is left."""
-    request = concerning(bench.request, group)
-    left = bench.clock.left() - recipes.reserve(bench.request)
-    if not math.isfinite(left) or share == 1:
-        return replace(bench, request=request)
-    request = replace(request, minutes=max(share * left, 1) / 60)
-    kept = (1 - share) * left + recipes.reserve(bench.request) - recipes.reserve(request)
-    return replace(bench, request=request, clock=Within(bench.clock, kept))
+    bench = replace(bench, request=concerning(bench.request, group))
+    return bench if share == 1 else a_while(bench, share)
 
 
 def _pictures_alone(

@@ -19,10 +19,11 @@ from earnest.api.checks import check_model, check_names, concerning, group_of, n
 from earnest.api.columns import fit_columns
 from earnest.api.images import fit_images
 from earnest.api.pictures import Pictures, look
-from earnest.api.question import NUM_FOLDS, SMALL, Bench, Candidate, Question
+from earnest.api.question import NUM_FOLDS, SMALL, SMALL_TEXTS, Bench, Candidate, Question
 from earnest.api.report import report
 from earnest.api.request import Request
 from earnest.api.tables import fit_tables
+from earnest.api.texts import fit_texts
 from earnest.api.transfer import FEW, LEAST_SIDE, suited
 from earnest.audit.run import audit
 from earnest.core import atomic, interrupts
@@ -150,6 +151,8 @@ def _findings(run: Run, dataset: Dataset, split: Split) -> dict[str, Any] | None
 
 def _fit(bench: Bench, question: Question, pictures: tuple[Pictures, ...]) -> list[Candidate]:
     """The candidates that there are for the kinds of columns that there are."""
+    if group_of(question.dataset) == "tokens":
+        return fit_texts(bench, question)
     if not pictures:
         return fit_tables(bench, question)
     if group_of(question.dataset) == "image":
@@ -209,7 +212,8 @@ def _folds(question: Question, request: Request) -> tuple[tuple[Any, Any], ...]:
     learned_from = np.sort(np.concatenate([split.train, split.validation]))
     by_column = request.split not in (None, "random", "group", "time")
     own = by_column or (dataset.part is not None and bool((dataset.part == "validation").any()))
-    if len(learned_from) >= SMALL or own or request.split == "time" or request.time:
+    small = SMALL_TEXTS if group_of(dataset) == "tokens" else SMALL
+    if len(learned_from) >= small or own or request.split == "time" or request.time:
         return ()
     return tuple(
         folds(

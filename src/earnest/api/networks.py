@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -56,6 +56,16 @@ class Fit:
     """To train for, at most, unless the user says how many epochs."""
     paced_as: str | None = None
     """Another training of the same network by the same recipe, whose plan is taken if it was made: another fold's."""
+
+
+def a_while(bench: Bench, share: float) -> Bench:
+    """The bench with a share of the time that is left, as if the user had given no more."""
+    left = bench.clock.left() - reserve(bench.request)
+    if not math.isfinite(left):
+        return bench
+    request = replace(bench.request, minutes=max(share * left, 1) / 60)
+    kept = (1 - share) * left + reserve(bench.request) - reserve(request)
+    return replace(bench, request=request, clock=Within(bench.clock, kept))
 
 
 def fit_network(bench: Bench, fit: Fit) -> TrainState:

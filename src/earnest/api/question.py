@@ -23,7 +23,9 @@ Predict = Callable[[Rows], Floats]
 """From positions of rows to probabilities (N, C) or values (N,)."""
 
 SMALL = 1000
-"""Below this many rows to learn from, scores are cross-fitted and the shipped model is fitted on all of them."""
+SMALL_TEXTS = 2000
+"""Below so many rows to learn from, or texts, scores are cross-fitted and the shipped model is fitted on all of them:
+with texts, most candidates are linear models on features that are computed once."""
 NUM_FOLDS = 5
 KEPT_BACK = 5
 """Where there is no validation part, every fifth row to learn from is kept back."""
@@ -101,7 +103,7 @@ def cross_fitted(question: Question, fit: Callable[[str, Rows, Rows], Predict]) 
     """
     nobody = np.empty(0, np.int64)
     if not question.folds:
-        predict = fit("", question.split.train, question.split.validation)
+        predict = remembered(fit("", question.split.train, question.split.validation))
         return predict(question.split.validation), predict
     scored = question.scored
     predictions: Floats | None = None
@@ -111,7 +113,20 @@ def cross_fitted(question: Question, fit: Callable[[str, Rows, Rows], Predict]) 
             predictions = np.zeros((len(scored), *answers.shape[1:]))
         predictions[np.searchsorted(scored, held_out)] = answers
     assert predictions is not None
-    return predictions, fit("", scored, nobody)
+    return predictions, remembered(fit("", scored, nobody))
+
+
+def remembered(predict: Predict) -> Predict:
+    """`predict`, which answers at once when it is asked for the same rows as the last time."""
+    last: list[tuple[bytes, Floats]] = []
+
+    def answer(rows: Rows) -> Floats:
+        key = rows.tobytes()
+        if not last or last[0][0] != key:
+            last[:] = [(key, predict(rows))]
+        return last[0][1]
+
+    return answer
 
 
 def tell(bench: Bench, question: Question, candidate: Candidate) -> None:

@@ -78,6 +78,46 @@ def for_fine_tuning(request: Request, architecture: str, labels: Sequence[str]) 
     return found[: len({recipe.unfreeze for recipe in found})]
 
 
+def for_fine_tuning_texts(request: Request, architecture: str, num_rows: int) -> list[Recipe]:
+    """The recipe for a pretrained encoder whose head is the linear model's; its embeddings stay as they are.
+
+    They are half of a small encoder's parameters, of which a batch touches few, and moving them costs more than it
+    gains: an optimiser goes over all of them at every step.
+    """
+    recipe = Recipe(
+        model=architecture,
+        epochs=4 if num_rows < 5000 else 2 if num_rows < 30_000 else 1,
+        batch_size=16 if num_rows < 5000 else 32,
+        optimiser="adamw",
+        lr=1e-4,
+        layer_decay=0.9,
+        unfreeze=0.9,
+        weight_decay=0.01,
+        clip=1.0,
+        schedule="linear",
+        warmup=0.06,
+    )
+    return [stated(request, recipe)]
+
+
+def for_texts(request: Request, num_rows: int) -> Recipe:
+    """The recipe for a network that learns to read from `num_rows` texts alone."""
+    recipe = Recipe(
+        model="bilstm",
+        epochs=40 if num_rows < 5000 else 12,
+        batch_size=32 if num_rows < 20_000 else 64,
+        optimiser="adamw",
+        lr=2e-3,
+        dropout=0.4,
+        weight_decay=0.01,
+        clip=1.0,
+        schedule="cosine",
+        warmup=0.05,
+        patience=3,
+    )
+    return stated(request, recipe)
+
+
 def views_of_photos(labels: Sequence[str]) -> Literal[1, 2]:
     """2 where a picture's mirror image has the same label."""
     return 2 if "flip" in defaults(3, labels) else 1

@@ -18,6 +18,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 
+from earnest.data.kinds import cast
+
 MAX_TERMS = 200_000
 """Words and pairs of words, the commonest of all."""
 DENSE_WORDS = 20_000
@@ -34,6 +36,12 @@ _WORD = rf"[{_UNSPACED}]|[\w--[{_UNSPACED}]]+"
 Texts = pl.Series | Sequence[str | None]
 """None is an empty text."""
 Integers = NDArray[np.int64]
+
+
+def joined(frame: pl.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Each row's texts, one under the other; a missing one is empty."""
+    series = [cast(frame[name], "text").fill_null("") for name in columns]
+    return frame.select(pl.concat_str(series, separator="\n")).to_series().to_list()
 
 
 @dataclass(frozen=True)
@@ -79,7 +87,7 @@ class TextEncoder:
 
     def sparse(self, texts: Texts) -> sp.csr_array:
         """(N, V) float32 TF-IDF, each row of length 1, or 0 where it holds no known term."""
-        blocks = [self._weigh(self._count(block)) for block in _blocks(pl.Series(texts, dtype=pl.String))]
+        blocks = [self._weigh(self._counts(block)) for block in _blocks(pl.Series(texts, dtype=pl.String))]
         return sp.vstack(blocks, format="csr", dtype=np.float32)
 
     def dense(self, sparse: sp.csr_array) -> NDArray[np.float32]:
@@ -96,7 +104,7 @@ class TextEncoder:
         words = pl.Series(facts["words"], dtype=pl.String)
         return cls(words, arrays["pairs"], arrays["idf"], arrays["projection"])
 
-    def _count(self, texts: pl.Series) -> sp.csr_array:
+    def _counts(self, texts: pl.Series) -> sp.csr_array:
         """(N, V) how often each text holds each term."""
         rows, words = _known_words(texts, self.words)
         pair_rows, codes = _side_by_side(rows, words, len(self.words))

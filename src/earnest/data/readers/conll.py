@@ -176,7 +176,7 @@ def _sentences(text: str, path: Path, *, tagged: bool) -> Iterator[_Sentence]:
     sentence = _Sentence(0, [], [])
     for number, line in enumerate(lines, start=1):
         fields = split(line)
-        if not line.strip(_BLANK) or fields[0] == "-DOCSTART-":
+        if not line.strip(_BLANK) or line.startswith("-DOCSTART-"):
             if sentence.tokens:
                 yield sentence
             sentence = _Sentence(0, [], [])

@@ -30,7 +30,8 @@ Loss = Callable[[NDArray[Any], NDArray[Any]], tuple[float, NDArray[Any]]]
 MOST_PIXELS = 1024
 """Values an image is pooled down to, at most."""
 MOST_WORK = 2e9
-"""rows x features x (outputs + 20) that a linear model is given, at most: about 10 seconds on two cores."""
+"""rows x features x (outputs + 20) that a linear model is given, at most, sparse entries counted `SPARSE_COST` times:
+about 10 seconds on two cores, 30 with texts."""
 PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 """Strengths of the squared penalty, per row, from strong to weak."""
 PENALTIES_WITH_TEXTS = tuple(10 ** (-step / 2) for step in range(4, 14))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from earnest.api.recipes import named_model
 from earnest.api.request import Request
 from earnest.core.errors import OptionError, nearest
 from earnest.core.recipe import Recipe
@@ -51,14 +52,6 @@ def group_of(dataset: Dataset) -> Group:
     if not pictures:
         return "tokens" if inputs and len(dataset.inputs("text")) == len(inputs) else "table"
     return "image" if pictures == len(inputs) == 1 else "columns"
-
-
-def named_model(request: Request) -> str | None:
-    """The architecture that the request names, or its recipe."""
-    if request.model is not None or request.recipe is None:
-        return request.model
-    recipe = Recipe.read(Path(request.recipe))
-    return recipe.model if "model" in recipe.model_fields_set else None
 
 
 def concerning(request: Request, group: Group) -> Request:

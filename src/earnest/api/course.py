@@ -15,11 +15,12 @@ from torch import get_num_threads
 
 from earnest import __version__
 from earnest.api import outcome
-from earnest.api.checks import check_model, check_names, concerning, group_of, named_model
+from earnest.api.checks import check_model, check_names, concerning, group_of
 from earnest.api.columns import fit_columns
 from earnest.api.images import fit_images
 from earnest.api.pictures import Pictures, look
 from earnest.api.question import NUM_FOLDS, SMALL, SMALL_TEXTS, Bench, Candidate, Question
+from earnest.api.recipes import named_model
 from earnest.api.report import report
 from earnest.api.request import Request
 from earnest.api.tables import fit_tables

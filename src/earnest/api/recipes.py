@@ -25,7 +25,7 @@ def for_images(request: Request, spec: InputSpec, num_rows: int, labels: Sequenc
     width = (16, 32, 64) if few and max(spec.shape[1:]) <= 32 else (32, 64, 128) if gray else (32, 128, 128)
     recipe = Recipe(
         model="airnet",
-        model_options={"width": width} if request.model in (None, "airnet") else {},
+        model_options={"width": width} if named_model(request) in (None, "airnet") else {},
         epochs=20 if few else 30,
         batch_size=64 if few else 125,
         optimiser="muon",
@@ -126,9 +126,12 @@ def views_of_photos(labels: Sequence[str]) -> Literal[1, 2]:
 def for_columns(request: Request, specs: Sequence[InputSpec], num_rows: int, labels: Sequence[str]) -> Recipe:
     """The recipe for one network that learns from pictures of these shapes and from other columns."""
     many = num_rows >= MANY_IMAGES
+    small = max(side for spec in specs for side in spec.shape[1:]) <= 32
+    options = {"picture_width": (16, 32, 64)} if small and not many else {}
     augment = set.intersection(*(set(defaults(spec.shape[0], labels, num_rows=num_rows)) for spec in specs))
     recipe = Recipe(
         model="fusion",
+        model_options=options if named_model(request) in (None, "fusion") else {},
         epochs=30 if many else 40,
         batch_size=125 if many else 64,
         optimiser="muon",
@@ -160,6 +163,14 @@ def for_tables(request: Request, num_rows: int) -> Recipe:
         patience=8,
     )
     return stated(request, recipe)
+
+
+def named_model(request: Request) -> str | None:
+    """The architecture that the request names, or its recipe."""
+    if request.model is not None or request.recipe is None:
+        return request.model
+    recipe = Recipe.read(Path(request.recipe))
+    return recipe.model if "model" in recipe.model_fields_set else None
 
 
 def stated(request: Request, recipe: Recipe) -> Recipe:

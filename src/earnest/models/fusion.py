@@ -12,6 +12,7 @@ Grangier, "Language modeling with gated convolutional networks", arXiv:1612.0808
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,7 @@ class PictureEncoder(nn.Module):
     def __init__(self, spec: InputSpec, *, width: Sequence[int]) -> None:
         super().__init__()
         self.network = AirNet(spec, 1, width=width)
-        self.network.head = nn.Identity()
+        del self.network.head
         self.num_features = self.network.num_features
 
     def prepare(self, images: Tensor) -> None:
@@ -43,8 +44,7 @@ class PictureEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, F)."""
-        features: Tensor = self.network(images)
-        return features
+        return self.network.features(images)
 
 
 class TableEncoder(nn.Module):
@@ -55,9 +55,10 @@ class TableEncoder(nn.Module):
     def __init__(self, spec: InputSpec, *, width: int, embedding_width: int, bins: int) -> None:
         super().__init__()
         (num_numbers,) = spec.shape
+        categories = [category_embedding(num_codes) for num_codes in spec.cardinalities]
         self.numbers = PiecewiseLinearEmbedding(num_numbers, width=embedding_width, bins=bins)
-        self.categories = nn.ModuleList(category_embedding(num_codes) for num_codes in spec.cardinalities)
-        embedded = num_numbers * embedding_width + sum(e.weight.shape[1] for e in self.categories)
+        self.categories = nn.ModuleList(categories)
+        embedded = num_numbers * embedding_width + sum(category.embedding_dim for category in categories)
         self.hidden = nn.Linear(embedded, width)
         self.num_features = width
 
@@ -67,7 +68,7 @@ class TableEncoder(nn.Module):
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
         """(B, numbers) and (B, categories) to (B, F)."""
-        embedded = [self.numbers(numbers), *(e(codes[:, k]) for k, e in enumerate(self.categories))]
+        embedded = [self.numbers(numbers), *(embed(codes[:, k]) for k, embed in enumerate(self.categories))]
         return F.gelu(self.hidden(torch.cat(embedded, dim=1)))
 
 
@@ -106,13 +107,16 @@ class Fusion(nn.Module):
                 f"the model 'fusion' reads pictures and other columns together, and this input is a {spec.kind}; "
                 "choose a model for it."
             )
-        self.encoders = nn.ModuleList(
+        encoders = [
             PictureEncoder(part, width=picture_width)
             if part.kind == "image"
             else TableEncoder(part, width=table_width, embedding_width=embedding_width, bins=bins)
             for part in spec.parts
-        )
-        widths = [encoder.num_features for encoder in self.encoders]
+        ]
+        ends = list(accumulate(encoder.num_tensors for encoder in encoders))
+        self.shares = [slice(start, end) for start, end in pairwise([0, *ends])]
+        widths = [encoder.num_features for encoder in encoders]
+        self.encoders = nn.ModuleList(encoders)
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for width in widths)
         self.gated = nn.Linear(sum(widths), 2 * hidden)
         self.norm = nn.BatchNorm1d(hidden)
@@ -124,14 +128,15 @@ class Fusion(nn.Module):
     @torch.no_grad()
     def prepare(self, inputs: tuple[Tensor, ...]) -> None:
         """Fit what comes before learning (whitening, bins) to some thousand training rows, once."""
-        for encoder, its in zip(self.encoders, self._shared_out(inputs), strict=True):
-            encoder.prepare(*its)
+        for encoder, share in zip(self.encoders, self.shares, strict=True):
+            assert isinstance(encoder, (PictureEncoder, TableEncoder))
+            encoder.prepare(*inputs[share])
 
     def features(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """(B, F) for the tensors of all parts."""
         joined = [
-            norm(encoder(*its))
-            for encoder, norm, its in zip(self.encoders, self.norms, self._shared_out(inputs), strict=True)
+            norm(encoder(*inputs[share]))
+            for encoder, norm, share in zip(self.encoders, self.norms, self.shares, strict=True)
         ]
         mixed = self.norm(F.glu(self.gated(torch.cat(joined, dim=1)), dim=1))
         return F.gelu(self.hidden(F.gelu(mixed)))
@@ -140,14 +145,6 @@ class Fusion(nn.Module):
         """Logits or values (B, num_outputs)."""
         outputs: Tensor = self.head(self.dropout(self.features(inputs)))
         return outputs
-
-    def _shared_out(self, inputs: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
-        """The tensors of each encoder."""
-        shares, start = [], 0
-        for encoder in self.encoders:
-            shares.append(inputs[start : start + encoder.num_tensors])
-            start += encoder.num_tensors
-        return shares
 
 
 FUSION = {

@@ -12,9 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from commands import QUICK_PHOTOS, QUICK_TABLE, Earnest, table_rows, write_table
 
+from earnest.api import course
 from earnest.core.run import Run
 
 
@@ -288,3 +290,25 @@ def test_the_folder_stands_before_anything_slow_is_imported(tmp_path: Path, peop
     done = subprocess.run([sys.executable, "-uc", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (7, "income"), done.stderr
     assert Run.open(tmp_path / "run").facts()["status"] == "running"
+
+
+def test_predictions_say_which_group_a_row_is_of(earnest: Earnest, tmp_path: Path) -> None:
+    header, *rows = table_rows(60)
+    owners = {f"line {i + 2}": f"p{i // 3}" for i in range(60)}
+    data = write_table(tmp_path / "t.csv", [[*header, "owner"], *([*row, f"p{i // 3}"] for i, row in enumerate(rows))])
+    flags = ("--target", "income", "--minutes", "0.001", "--quiet")
+    assert earnest("fit", data, "--group", "owner", "--out", tmp_path / "grouped", *flags).code == 0
+    frame = pl.read_parquet(tmp_path / "grouped" / "predictions.parquet")
+    assert frame["group"].to_list() == [owners[name] for name in frame["name"]]
+    assert set(frame["part"]) == {"validation", "test"}
+    assert earnest("fit", data, "--out", tmp_path / "alone", *flags).code == 0
+    assert "group" not in pl.read_parquet(tmp_path / "alone" / "predictions.parquet").columns
+
+
+def test_a_process_that_follows_another_audits_nothing(people_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told what the first found, as plain JSON."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(course, "audit", lambda *arguments: pytest.fail("the audit ran"))
+    for rank, found in (("1", None), ("0", facts_of(people_run, "audit.json"))):
+        monkeypatch.setenv("RANK", rank)
+        assert course._findings(Run(people_run), None, None) == found

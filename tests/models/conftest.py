@@ -1,4 +1,4 @@
-"""torchvision and timm as oracles, where they are installed: nothing in the package needs them."""
+"""torchvision, timm and transformers as oracles, where they are installed: nothing in the package needs them."""
 
 from __future__ import annotations
 
@@ -31,6 +31,21 @@ def timm(torchvision: ModuleType) -> ModuleType:
     if importlib.util.find_spec("timm") is None:
         pytest.skip("timm is not installed")
     return importlib.import_module("timm")
+
+
+@pytest.fixture(scope="session")
+def transformers(request: pytest.FixtureRequest) -> ModuleType:
+    """transformers, which imports torchvision where that is installed."""
+    if importlib.util.find_spec("transformers") is None:
+        pytest.skip("transformers is not installed")
+    if importlib.util.find_spec("torchvision") is not None:
+        request.getfixturevalue("torchvision")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = importlib.import_module("transformers")
+        for name in ("BertConfig", "BertModel", "BertForMaskedLM", "GPT2LMHeadModel"):
+            getattr(module, name)  # imported at first sight, warnings and all
+    return module
 
 
 @pytest.fixture

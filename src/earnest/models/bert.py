@@ -139,16 +139,14 @@ class Bert(nn.Module):
         for name in wanted:
             if name not in state:
                 raise RunError(f"the weights lack {name}: they are not of this architecture.")
-            if state[name].shape != own[name].shape:
+            theirs, ours = tuple(state[name].shape), tuple(own[name].shape)
+            if name == "embedding.word.weight" and theirs[0] != ours[0] and theirs[1] == ours[1]:
                 raise RunError(
-                    f"{name} is {tuple(state[name].shape)} in the weights and {tuple(own[name].shape)} in the network: "
-                    + (
-                        "the vocabulary is not the one that the weights were trained with; use the tokenizer file that "
-                        "belongs to them."
-                        if name == "embedding.word.weight"
-                        else "they are of another architecture."
-                    )
+                    f"the weights know {theirs[0]} tokens and the tokenizer {ours[0]}: take the tokenizer file that "
+                    "belongs to the weights."
                 )
+            if theirs != ours:
+                raise RunError(f"{name} is {theirs} in the weights and {ours} here: they are of another architecture.")
         self.load_state_dict({name: state[name] for name in wanted}, strict=False)
 
 

@@ -105,23 +105,23 @@ class Transformer(nn.Module):
         """(B, T, num_outputs): of a language model, the logits of the token that follows each."""
         return self.head(self.tokens(inputs))
 
-    def advance(self, ids: Tensor, past: list[KeysAndValues] | None) -> tuple[Tensor, list[KeysAndValues]]:
-        """Logits (B, num_outputs) of what follows `ids` (B, T), which follow those of `past`; and the past with them.
+    def stream(self, ids: Tensor, states: list[KeysAndValues] | None = None) -> tuple[Tensor, list[KeysAndValues]]:
+        """As `tokens` for the ids (B, T) that follow those of `states`, in rows without padding; and the new states.
 
         Only what is new is computed, so that a text is generated in time linear in its length, attention apart.
         """
-        before = past[0].keys.shape[2] if past is not None else 0
+        before = states[0].keys.shape[2] if states is not None else 0
         lengths = torch.full((len(ids),), ids.shape[1], device=ids.device)
         packing = Packing.of(lengths, ids.shape[1])
         positions = packing.positions + before
         x = self._embed(ids.flatten(), positions)
         rotation = self.rotary(positions) if self.rotary is not None else None
-        present = []
+        after = []
         for index, block in enumerate(self.blocks):
             assert isinstance(block, EncoderBlock)
-            x, kept = block.extend(x, packing, rotation, past[index] if past is not None else None)
-            present.append(kept)
-        return self.head(self.norm(packing.pad(x)[:, -1])), present
+            x, kept = block.extend(x, packing, rotation, states[index] if states is not None else None)
+            after.append(kept)
+        return self.norm(packing.pad(x)), after
 
     def _embed(self, ids: Tensor, positions: Tensor) -> Tensor:
         x = self.word(ids)

@@ -160,6 +160,9 @@ def test_test_files_are_set_aside_and_options_name_no_columns(tmp_path: Path) ->
     assert found(dataset) == [*first, *second]
     assert dataset.part is not None
     assert dataset.part.tolist() == ["train"] * 30 + ["test"] * 10
+    assert not any("none of them will be found" in note for note in dataset.notes)
+    (tmp_path / "c.conll").write_text(lines(second) + "\nx NN B-new\n", encoding="utf-8")
+    assert any("no span of new" in note for note in read(tmp_path / "a.conll", test=tmp_path / "c.conll").notes)
     for options in ({"target": "label"}, {"group": "id"}, {"time": "t"}, {"split": "part"}, {"kinds": {"x": "id"}}):
         with pytest.raises(OptionError, match="holds sentences and their tags"):
             read(tmp_path / "a.conll", **options)  # type: ignore[arg-type]

@@ -287,6 +287,13 @@ def test_what_cannot_be_used_is_named(tmp_path: Path, name: str, content: bytes,
     assert "\n" not in str(caught.value)
 
 
+def test_half_a_character_in_json_is_replaced(tmp_path: Path) -> None:
+    lines = [json.dumps({"te\ud800xt": text, "nested": [text]}) for text in ("a \udc00 b", "\ud83d\ude42", "c")]
+    frame = read_table(write(tmp_path, "\n".join(lines), "a.jsonl"), kinds={"te\ufffdxt": "text"}).frame
+    assert frame["te\ufffdxt"].to_list() == ["a \ufffd b", "🙂", "c"]
+    assert frame["nested"].to_list() == ['["a \ufffd b"]', '["🙂"]', '["c"]']
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no file .*none\.csv"):
         read_table(tmp_path / "none.csv")

@@ -22,7 +22,7 @@ from earnest.data.pixels import SUFFIXES, UNREADABLE_SUFFIXES
 from earnest.data.readers import table
 from earnest.data.readers.archive import is_archive, read_archive, read_unlabelled_archive
 from earnest.data.readers.arrays import read_arrays
-from earnest.data.readers.conll import is_conll, read_conll, read_tokens
+from earnest.data.readers.conll import is_conll, note_new_types, read_conll, read_tokens
 from earnest.data.readers.digits import NAME as DIGITS
 from earnest.data.readers.digits import read_digits
 from earnest.data.readers.folder import read_folder, read_image_file, read_unlabelled_folder
@@ -66,6 +66,7 @@ def read(
     splitters = {"group": group, "time": time, "split": None if split in ("random", "group", "time") else split}
     if dataset.target == "tags":
         _check_no_columns(dataset, {"target": None if target == "tags" else target, **splitters}, kinds)
+        dataset = note_new_types(dataset)
     elif _is_labelled(dataset):
         dataset = _assign_label(dataset, target, kinds, splitters)
     elif dataset.images and dataset.frame.width == 1:

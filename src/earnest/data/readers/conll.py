@@ -114,6 +114,21 @@ def read_tokens(path: Path) -> Dataset:
     return _dataset(path, [_read(file, tagged=False) for file in files], notes)
 
 
+def note_new_types(dataset: Dataset) -> Dataset:
+    """With a note on types that only the user's own validation or test part has, which no model can find."""
+    if dataset.part is None:
+        return dataset
+    learned, later = (
+        {tag[2:] for tags in dataset.frame["tags"].gather(np.flatnonzero(rows)) for tag in tags if tag != "O"}
+        for rows in (dataset.part == "train", dataset.part != "train")
+    )
+    if not later - learned:
+        return dataset
+    new = ", ".join(sorted(later - learned))
+    note = f"the training part has no span of {new}, which later parts have: none of them will be found"
+    return replace(dataset, notes=(*dataset.notes, note))
+
+
 def _dataset(path: Path, files: Sequence[_File], notes: list[str]) -> Dataset:
     """The sentences of all files, numbered through."""
     sentences = [sentence for file in files for sentence in file.sentences]

@@ -200,6 +200,17 @@ def test_a_model_for_some_of_the_columns_is_fitted_to_those(
     assert len(found) == len(APART) + 2
 
 
+def test_a_recipe_for_some_of_the_columns_leaves_the_others_theirs(
+    earnest: Earnest, listings: Path, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('model = "mlp-tiny"\nbatch_size = 8\n')
+    ended = earnest("fit", listings, "--out", tmp_path / "run", *ASKED, "--recipe", recipe)
+    assert (ended.code, ended.err) == (0, "")
+    trainings = Run.open(tmp_path / "run").facts()["plan"]["trainings"]
+    assert {name: plan["batch_size"] for name, plan in trainings.items()} == {"tabm": 64, "mlp-tiny": 8, "fusion": 64}
+
+
 def test_two_columns_of_pictures_and_nothing_else(earnest: Earnest, tmp_path: Path) -> None:
     data = write_listings(tmp_path / "data", pictures=("front", "back"))
     pl.read_csv(data).drop("size", "colour").write_csv(data)

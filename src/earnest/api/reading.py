@@ -36,6 +36,7 @@ from earnest.data.text_batches import TextBatches
 from earnest.data.tokenizers import Encoded, Tokenizer
 from earnest.tasks.classification import Classification
 from earnest.tasks.regression import Regression
+from earnest.training import processes
 from earnest.training.linear_head import LinearHead
 
 MAX_LENGTH = 256
@@ -44,6 +45,8 @@ than it tells."""
 LOOK_BATCH = 32
 FEW_LOOKS = 64
 """Texts from which a network's pace is told."""
+LOOK_SHARE = 0.25
+"""Of the time that is left, what one look at all texts may take; where it would take more, less is read of each."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ class FrozenTexts(Frozen):
         self.architecture = reader.architecture
         self.recipe = Recipe(model=self.architecture)
         started = time.monotonic()
-        self.texts = Texts.of(question.dataset, reader.tokenizer, max_length=reader.max_length)
+        self.texts = self._in_time(question)
         ids = self.texts.tokens.ids
         with bench.screen.bar(f"features of {self.architecture}", len(ids)) as bar:
             self.features = features(reader.network, ids, device=bench.device, progress=lambda done, total: bar(done))
@@ -200,8 +203,29 @@ class FrozenTexts(Frozen):
         return recipes.for_fine_tuning_texts(self.bench.request, self.architecture, len(question.split.train))
 
     def seconds_a_look(self) -> float:
-        ids = self.texts.tokens.ids
-        some = ids.take(np.random.default_rng(0).permutation(len(ids))[:FEW_LOOKS])
+        return self._pace(self.texts.tokens.ids)
+
+    def _in_time(self, question: Question) -> Texts:
+        """As much of a text as the network reads, or a half, or a quarter of it; decided once, kept in run.json."""
+        reader, bench = self.reader, self.bench
+        decided = processes.of_first(bench.run.facts().get("max_length", {}))
+        if reader.architecture in decided:
+            return Texts.of(question.dataset, reader.tokenizer, max_length=decided[reader.architecture])
+        seconds = min(recipes.fine_tuning_seconds(bench.request), bench.clock.left() - recipes.reserve(bench.request))
+        length = reader.max_length
+        texts = Texts.of(question.dataset, reader.tokenizer, max_length=length)
+        while length > reader.max_length // 4:
+            late = self._pace(texts.tokens.ids) * len(texts.raw) > LOOK_SHARE * seconds
+            if not processes.of_first(late):
+                break
+            length //= 2
+            texts = Texts.of(question.dataset, reader.tokenizer, max_length=length)
+        bench.run.update(max_length={**decided, reader.architecture: length})
+        return texts
+
+    def _pace(self, ids: Ragged) -> float:
+        """Seconds that a text takes, by a few that are like all of them."""
+        some = ids.take(np.argsort(ids.lengths)[np.linspace(0, len(ids) - 1, FEW_LOOKS).astype(np.int64)])
         started = time.monotonic()
         features(self.reader.network, some, device=self.bench.device, cache=False)
         return (time.monotonic() - started) / len(some)

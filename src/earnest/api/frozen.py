@@ -32,7 +32,7 @@ class Frozen(ABC):
     """(N, F)"""
     seconds: float
     """That the features took."""
-    forward_cost, backward_cost = 1.8, 2.4
+    forward_cost, backward_cost = 1.5, 1.0
     """Seconds to learn from a row in each direction, as a multiple of the seconds of a look at it, which is done with
     norms folded; the backward pass goes only as deep as parameters move."""
 

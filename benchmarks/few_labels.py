@@ -4,10 +4,10 @@
     python benchmarks/few_labels.py digits           # 40 labels, 1,160 images of 8 x 8 without, 597 to test
     python benchmarks/few_labels.py fashion-mnist    # 40 labels, 3,000 images without, 5,000 to test
 
-All four learners of a study have the same network, optimiser, number of steps and labels; the settings were not tuned
-on the test rows. "supervised" learns from weak views of the labelled rows, as the others do, "supervised, strong views"
-from the strong ones. Texts are the frozen MiniLM's features of a text, their strong views those of copies with tokens
-deleted, masked and swapped: only a network of one hidden layer is trained.
+All four learners of a study have the same network, optimiser, number of steps and labels. "supervised" learns from weak
+views of the labelled rows, as the others do, "supervised, strong views" from the strong ones. Texts are the frozen
+MiniLM's features of a text, their strong views those of a copy with tokens deleted, masked and swapped: only a network
+of one hidden layer is trained. The defaults of both methods were set in view of such errors on digits, not on the rest.
 """
 
 from __future__ import annotations
@@ -48,8 +48,6 @@ from record import record
 DATA = Path(os.environ.get("EARNEST_DATA", "../shared/data"))
 COPIES = 1
 """Edited copies of each text, of which every strong view is one."""
-MOMENTUM = 0.99
-"""Of the running averages: a thousand steps are too few for the papers' 0.999."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ def fit(
         source = batches(labelled, study.strong, len(labelled))
     elif learner != "supervised":
         method = {"SoftMatch": SoftMatch, "AdaMatch": AdaMatch}[learner]
-        task, source, epochs = method(study.num_classes, momentum=MOMENTUM), both, study.epochs
+        task, source, epochs = method(study.num_classes), both, study.epochs
     recipe = Recipe(epochs=epochs, batch_size=len(labelled), lr=study.lr, schedule="cosine", weight_decay=0.01)
     for _ in train(TrainState(model, task, seed=seed), source, None, recipe, clock=WallClock()):
         pass

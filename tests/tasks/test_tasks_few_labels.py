@@ -106,7 +106,7 @@ def test_six_labels_and_the_shape_of_the_rest_part_two_moons(method: type[SemiSu
         test = np.arange(500, 1000)
         known = study.batches(labelled, batch_size=6)
         source = UnlabelledBatches(known, study.batches(np.arange(500), batch_size=100), strong=Noise(0.25))
-        task = method(2, momentum=0.99, rise=0.5)
+        task = method(2)
         beside.append(study.score(task, source, test, epochs=60, seed=seed, lr=5e-3))
         alone.append(study.score(Classification(2), known, test, epochs=300, seed=seed, lr=5e-3))
     assert np.mean(beside) > np.mean(alone) + 0.04
@@ -141,7 +141,7 @@ def test_four_labels_a_class_and_unlabelled_digits_beat_the_labels_alone(method:
             study.batches(rest[:1120], batch_size=160),
             strong=lambda batch, step: distorted(batch, 20, 0.3),
         )
-        task = method(10, momentum=0.99, rise=0.5)
+        task = method(10)
         beside.append(study.score(task, source, rest[1120:], epochs=40, seed=seed, lr=3e-3))
         alone.append(study.score(Classification(10), known, rest[1120:], epochs=280, seed=seed, lr=3e-3))
     assert np.mean(beside) > np.mean(alone) + 0.03

@@ -61,7 +61,7 @@ def test_softmatch_is_its_equations_over_many_steps() -> None:
     doubted = 0
     for _ in range(5):
         logits, truth = some_logits(generator), generator.integers(0, CLASSES, LABELLED)
-        loss = task.loss(Saying(logits), paired(len(logits), truth, 3), Step())
+        loss = task.loss(Saying(logits), paired(len(logits), truth, 3), Step(progress=1.0))
         p = softmax(parts(logits)[1], axis=1)
         said = momentum * said + (1 - momentum) * p.mean(0)
         q = p / (CLASSES * said)

@@ -42,8 +42,8 @@ class SemiSupervised(Classification):
         num_classes: int,
         *,
         unlabelled_weight: float = 1.0,
-        rise: float = 0.0,
-        momentum: float = 0.999,
+        rise: float = 0.5,
+        momentum: float = 0.99,
         **options: Any,
     ) -> None:
         """`options` are those of `Classification`.
@@ -51,8 +51,9 @@ class SemiSupervised(Classification):
         Args:
             num_classes: C.
             unlabelled_weight: the largest lambda.
-            rise: share of training over which lambda rises from 0 to that, by a half cosine; 0: it never does.
-            momentum: how much of a running average stays at each step; 0.99 and less for a few thousand steps.
+            rise: share of training over which lambda rises from 0 to that, by a half cosine. SoftMatch's authors have
+                0; a network that starts from nothing then learns its own first mistakes.
+            momentum: how much of a running average stays at each step. Both papers have 0.999, for far more steps.
             options: see `Classification`.
         """
         super().__init__(num_classes, **options)
@@ -145,15 +146,15 @@ class AdaMatch(SemiSupervised):
 
     *Relative threshold*: w_i = 1 if max q_i >= tau 1/B sum_b max softmax(z_b), else 0.
 
-    lambda rises over the first half of training. Labelled rows come in the weak view only.
+    Labelled rows come in the weak view only.
     """
 
     said_of_labelled: Tensor
     said_of_unlabelled: Tensor
 
-    def __init__(self, num_classes: int, *, threshold: float = 0.9, rise: float = 0.5, **options: Any) -> None:
+    def __init__(self, num_classes: int, *, threshold: float = 0.9, **options: Any) -> None:
         """`threshold` is tau; `options` are those of `SemiSupervised`."""
-        super().__init__(num_classes, rise=rise, **options)
+        super().__init__(num_classes, **options)
         self.threshold = threshold
         self.register_buffer("said_of_labelled", torch.full((num_classes,), 1 / num_classes))
         self.register_buffer("said_of_unlabelled", torch.full((num_classes,), 1 / num_classes))

@@ -185,3 +185,16 @@ def test_first_parameters_are_orthogonal_and_the_lstm_starts_by_remembering() ->
     for gate in layer.weight_hh.view(4, 7, 7):
         torch.testing.assert_close(gate @ gate.T, torch.eye(7), rtol=0.0, atol=1e-5)
     assert layer.bias_ih.view(4, 7).sum(1).tolist() == [0, 7, 0, 0]
+
+
+@pytest.mark.parametrize("cell", OURS)
+def test_autocast_leaves_the_recurrence_in_float32(cell: str) -> None:
+    layer = OURS[cell](5, 7)
+    x = torch.randn(4, 40, 5)
+    outputs, _ = layer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cast, its_last = layer(x.bfloat16())
+    assert cast.dtype == its_last[0].dtype == torch.float32
+    torch.testing.assert_close(cast, outputs, rtol=0.0, atol=0.05)
+    cast.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())

@@ -70,12 +70,16 @@ class Layer(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """(B, T, F) to outputs (B, T, H) and the state after the last of them."""
-        state = self.zero_state(x) if state is None else state
-        weight_hh = F.dropout(self.weight_hh, self.weight_dropout, self.training)
-        outputs, *last = self._fused(
-            x, tuple(part[None] for part in state), [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
-        )
+        """(B, T, F) to outputs (B, T, H) and the state after the last of them.
+
+        Never in bfloat16 on a CPU: PyTorch's LSTM has no such kernel on some, and its GRU is ten times slower.
+        """
+        with torch.autocast("cpu", enabled=False):
+            x = at_least_float32(x)
+            state = self.zero_state(x) if state is None else state
+            weight_hh = F.dropout(self.weight_hh, self.weight_dropout, self.training)
+            weights = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
+            outputs, *last = self._fused(x, tuple(part[None] for part in state), weights)
         return outputs, tuple(part[0] for part in last)
 
     def _fused(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:

@@ -15,7 +15,7 @@ class Ragged:
     """N sequences of numbers: the i-th is `values[offsets[i] : offsets[i + 1]]`."""
 
     values: NDArray[Any]
-    """(total,); may be memory-mapped."""
+    """(total,), or (total, W) where each element is W numbers; may be memory-mapped."""
     offsets: NDArray[np.int64]
     """(N + 1,), from 0 up to the number of values."""
 
@@ -48,9 +48,9 @@ class Ragged:
         return Ragged(values, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]))
 
     def padded(self, rows: NDArray[np.int64], *, fill: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Some of the sequences as (B, T) int64, T the longest, `fill` behind the shorter ones; their lengths (B,)."""
+        """Some of the sequences as (B, T) or (B, T, W) int64, `fill` behind the shorter ones; their lengths (B,)."""
         values, lengths = self._gather(rows)
-        padded = np.full((len(rows), lengths.max(initial=0)), fill, np.int64)
+        padded = np.full((len(rows), lengths.max(initial=0), *values.shape[1:]), fill, np.int64)
         padded[np.arange(padded.shape[1]) < lengths[:, None]] = values
         return padded, lengths
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from earnest.core.seeds import derive
 from earnest.core.words import Batch, Step
@@ -21,7 +23,7 @@ POOL = 50
 
 
 class TextBatches(RowBatches):
-    """Batches whose inputs are ids (B, T) and lengths (B,), T the longest of the batch.
+    """Batches whose inputs are ids (B, T) and lengths (B,), T the longest of the batch, and what else is `beside` them.
 
     In training (`shuffle`) the rows are shuffled, sorted by length within pools of 50 batches, cut into whole batches,
     and the batches shuffled; where a batch lacks rows it shares some with its neighbour in length, so that none of it
@@ -35,13 +37,15 @@ class TextBatches(RowBatches):
         rows: NDArray[np.int64],
         *,
         batch_size: int,
+        beside: Sequence[Ragged | NDArray[np.generic]] = (),
         shuffle: bool = False,
         transform: Transform | None = None,
     ) -> None:
-        """`ids` and `targets` are indexed by the positions in `rows`; ragged targets are padded with -100."""
+        """`rows` are positions in the other arrays; ragged targets are padded with -100, other ragged arrays with 0."""
         super().__init__(rows, batch_size=batch_size, shuffle=shuffle, transform=transform)
         self.ids = ids
         self.targets = targets
+        self.beside = tuple(beside)
         self._lengths = ids.lengths
 
     def order(self, step: Step) -> NDArray[np.int64]:
@@ -59,13 +63,9 @@ class TextBatches(RowBatches):
     def read(self, rows: NDArray[np.int64]) -> Batch:
         """The batch of these rows."""
         ids, lengths = self.ids.padded(rows)
-        inputs = torch.from_numpy(ids), torch.from_numpy(lengths)
-        targets: torch.Tensor | None = None
-        if isinstance(self.targets, Ragged):
-            targets = torch.from_numpy(self.targets.padded(rows, fill=IGNORED)[0])
-        elif self.targets is not None:
-            targets = torch.from_numpy(np.ascontiguousarray(self.targets[rows]))
-        return Batch(inputs, targets, torch.tensor(rows))
+        others = (_tensor(array, rows, fill=0) for array in self.beside)
+        targets = None if self.targets is None else _tensor(self.targets, rows, fill=IGNORED)
+        return Batch((torch.from_numpy(ids), torch.from_numpy(lengths), *others), targets, torch.tensor(rows))
 
     def _sorted_batches(self, pool: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
         """(batches, batch size) of at least that many rows; one batch, any of them, begins early to be whole."""
@@ -74,3 +74,8 @@ class TextBatches(RowBatches):
         lacking = -len(pool) % self.batch_size
         starts[generator.integers(1, len(starts)) if lacking else len(starts) :] -= lacking
         return pool[starts[:, None] + np.arange(self.batch_size)]
+
+
+def _tensor(array: Ragged | NDArray[np.generic], rows: NDArray[np.int64], *, fill: int) -> Tensor:
+    values = array.padded(rows, fill=fill)[0] if isinstance(array, Ragged) else np.ascontiguousarray(array[rows])
+    return torch.from_numpy(values)

@@ -39,7 +39,7 @@ class Encoded:
     lost: int
     """Tokens that were cut off them."""
     starts: Ragged | None = None
-    """Of sentences in words: where in its ids each word begins, -1 for those cut off."""
+    """Of sentences in words: where in its ids each word begins, without the words that were cut off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,9 +153,9 @@ class Tokenizer:
                 counts[row] += len(encoding)
                 if fits:
                     kept[row].append(np.array(encoding.ids[:fits], np.int32))
-        before, behind = ((), ()) if bare else self.around
-        empty = np.array([] if bare or before or behind else [self.unknown_id], np.int32)
-        sequences = [np.concatenate([before, *(pieces or [empty]), behind]).astype(np.int32) for pieces in kept]
+        before, behind = (np.array(() if bare else ids, np.int32) for ids in self.around)
+        empty = np.array([] if bare or any(self.around) else [self.unknown_id], np.int32)
+        sequences = [np.concatenate([before, *(pieces or [empty]), behind]) for pieces in kept]
         lost = np.maximum(counts - room, 0) if max_length is not None else np.zeros(1, np.int64)
         return Encoded(Ragged.of(sequences), int((lost > 0).sum()), int(lost.sum()))
 
@@ -182,7 +182,7 @@ class Tokenizer:
                 truncated += len(ids) > room
                 ids = ids[:room] if len(ids) or before or behind else np.array([self.unknown_id])
                 sequences.append(np.concatenate([before, ids, behind]).astype(np.int32))
-                starts.append(np.where(places < room, places + len(before), -1))
+                starts.append(places[places < room] + len(before))
         return Encoded(Ragged.of(sequences), truncated, lost, Ragged.of(starts))
 
     def decode(self, ids: Sequence[int] | NDArray[np.integer[Any]]) -> str:

@@ -35,6 +35,9 @@ _HOMES = {
     "zoo": "zoo",
 }
 
+importlib.import_module("earnest.report")  # its first import binds the name `report`, which belongs to the verb
+del globals()["report"]
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:

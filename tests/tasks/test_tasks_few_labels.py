@@ -27,6 +27,10 @@ from earnest.training.state import TrainState
 METHODS = [SoftMatch, AdaMatch]
 Rows = NDArray[np.int64]
 
+WORTH = 0.75
+"""Share of the supervised error that must not be exceeded: 0.3 to 0.5 were seen, and errors of 26% and more, far above
+the supervised ones, with weights turned round or with the pseudo-labels of other rows."""
+
 
 class Study:
     """Data, some rows of which have labels, and how to look at it."""
@@ -50,14 +54,14 @@ class Study:
 
 
 def moons(seed: int) -> tuple[Study, Rows]:
-    """Two moons, and three points of the middle of each bow."""
+    """Two moons, and three points of each along its bow."""
     x, y = make_moons(1000, noise=0.1, random_state=seed)
     x = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
     labelled = []
     for one in (0, 1):
         rows = np.flatnonzero(y[:500] == one)
         rows = rows[np.argsort(x[rows, 0])]
-        labelled += [rows[int(share * len(rows))] for share in (0.3, 0.5, 0.7)]
+        labelled += [rows[int(share * len(rows))] for share in (0.1, 0.5, 0.9)]
 
     def build() -> nn.Module:
         return nn.Sequential(nn.Linear(2, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
@@ -109,7 +113,7 @@ def test_six_labels_and_the_shape_of_the_rest_part_two_moons(method: type[SemiSu
         task = method(2)
         beside.append(study.score(task, source, test, epochs=60, seed=seed, lr=5e-3))
         alone.append(study.score(Classification(2), known, test, epochs=300, seed=seed, lr=5e-3))
-    assert np.mean(beside) > np.mean(alone) + 0.04
+    assert 1 - np.mean(beside) < WORTH * (1 - np.mean(alone))
 
 
 def distorted(batch: Batch, angle: float, share: float) -> Batch:
@@ -144,4 +148,4 @@ def test_four_labels_a_class_and_unlabelled_digits_beat_the_labels_alone(method:
         task = method(10)
         beside.append(study.score(task, source, rest[1120:], epochs=40, seed=seed, lr=3e-3))
         alone.append(study.score(Classification(10), known, rest[1120:], epochs=280, seed=seed, lr=3e-3))
-    assert np.mean(beside) > np.mean(alone) + 0.03
+    assert 1 - np.mean(beside) < WORTH * (1 - np.mean(alone))

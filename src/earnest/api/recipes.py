@@ -39,7 +39,7 @@ def for_images(request: Request, spec: InputSpec, num_rows: int, labels: Sequenc
         augment=augment,
         views=6 if "flip" in augment else 1,
     )
-    return stated(request, recipe)
+    return stated(request, recipe if labels else _for_a_quantity(recipe))
 
 
 def for_a_quick_try(request: Request, spec: InputSpec, num_rows: int, labels: Sequence[str]) -> Recipe | None:
@@ -144,7 +144,21 @@ def for_columns(request: Request, specs: Sequence[InputSpec], num_rows: int, lab
         label_smoothing=0.1,
         augment=tuple(sorted(augment)),
     )
-    return stated(request, recipe)
+    return stated(request, recipe if labels else _for_a_quantity(recipe))
+
+
+def _for_a_quantity(recipe: Recipe) -> Recipe:
+    """The recipe for a regression: a squared error's gradient grows with the error, and SGD on the head runs away."""
+    return recipe.but(
+        optimiser="adamw",
+        lr=3e-3,
+        lr_rest=None,
+        momentum=0.9,
+        weight_decay=0.01,
+        schedule="one-cycle",
+        clip=1.0,
+        label_smoothing=0.0,
+    )
 
 
 def for_tables(request: Request, num_rows: int) -> Recipe:

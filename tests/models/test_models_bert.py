@@ -14,7 +14,8 @@ from earnest.core import weights
 from earnest.core.errors import OptionError, RunError
 from earnest.core.registry import models
 from earnest.core.words import InputSpec
-from earnest.models.bert import Bert, MaskedLanguageModel, from_huggingface, masked_language_model_from_huggingface
+from earnest.models.bert import Bert, MaskedLanguageModel
+from earnest.models.bert_names import from_huggingface, masked_language_model_from_huggingface
 
 UNCASED = InputSpec("tokens", (512,), (30522,))
 SIZES = {

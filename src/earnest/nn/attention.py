@@ -103,11 +103,11 @@ class SelfAttention(nn.Module):
 
     def _project(self, tokens: Tensor, packing: Packing, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, (B, heads, T, head width) each."""
-        query, key, value = self.qkv(tokens).unflatten(1, (3, self.heads, -1)).unbind(1)
+        projected = self.qkv(tokens).unflatten(1, (3, self.heads, -1))
         if rotation is not None:
-            query, key = rotation(query), rotation(key)
-        padded = packing.pad(torch.stack([query, key, value], 1))
-        query, key, value = padded.permute(2, 0, 3, 1, 4).unbind(0)
+            turned = rotation(projected[:, :2].flatten(1, 2)).unflatten(1, (2, self.heads))
+            projected = torch.cat([turned, projected[:, 2:]], 1)
+        query, key, value = packing.pad(projected).permute(2, 0, 3, 1, 4).unbind(0)
         return query, key, value
 
 

@@ -74,7 +74,7 @@ def for_fine_tuning(request: Request, architecture: str, labels: Sequence[str]) 
         augment=("crop", "random-flip") if views > 1 else ("crop",),
         views=views,
     )
-    found = [stated(request, top), stated(request, top.but(unfreeze=1.0, lr=1e-4))]
+    found = [stated(request, top), stated(request, top.but(unfreeze=1.0, lr=5e-5))]
     return found[: len({recipe.unfreeze for recipe in found})]
 
 

@@ -163,7 +163,7 @@ FUSION = {
     title="Fusion of pictures and other columns",
     reference="none for this combination",
     reproduced=(
-        "99.4% of 359 test rows where the parity of scikit-learn's digits and a colour make the label together, and the "
+        "99.4% of 359 test rows where the parity of scikit-learn's digits and a colour make the label together; the "
         "pictures alone get 61%; one run"
     ),
     tiny=False,

@@ -79,8 +79,8 @@ def write_data(folder: Path) -> None:
             image.resize((SIDE, SIDE)).save(path)
     new = folder / "new_photos"
     new.mkdir()
-    for name in ("a", "b", "c"):
-        Image.fromarray(picture(default_rng(5), name == "b")).save(new / f"{name}.png")
+    for name in ("0004", "0005", "0006"):
+        Image.fromarray(picture(default_rng(5), name == "0005")).save(new / f"{name}.jpg")
     write_table(folder / "adult.csv")
     write_table(folder / "adult-test.csv", table_rows(40, seed=9))
     write_table(folder / "people.csv", [row[:2] + row[3:] for row in table_rows(5, seed=3)])

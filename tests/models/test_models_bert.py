@@ -207,3 +207,16 @@ def test_the_modern_variant_has_no_biases_and_no_positions() -> None:
     names = dict(models["bert-modern-tiny"].build(InputSpec("tokens", (16,), (90,)), 2).named_parameters())
     assert [name for name in names if "bias" in name] == ["head.bias"]
     assert not [name for name in names if "position" in name]
+
+
+@pytest.mark.parametrize("name", ["bert-tiny", "bert-modern-tiny"])
+@pytest.mark.filterwarnings("ignore")
+def test_exported_it_answers_the_same_for_any_batch(name: str) -> None:
+    """An export keeps the padding: its shapes may not depend on lengths."""
+    network = models[name].build(InputSpec("tokens", (64,), (90,)), 4).eval()
+    ids, lengths, _ = texts(90, rows=3, longest=12)
+    rows, longest = torch.export.Dim("rows"), torch.export.Dim("longest", max=64)
+    shapes = (({0: rows, 1: longest}, {0: rows}),)
+    exported = torch.export.export(network, ((ids, lengths),), dynamic_shapes=shapes).module()
+    ids, lengths, _ = texts(90, rows=5, longest=31)
+    torch.testing.assert_close(exported((ids, lengths)), network((ids, lengths)), rtol=0, atol=1e-5)

@@ -36,15 +36,16 @@ class Packing:
 
         Where shapes must not depend on values (an export, the meta device), padding stays.
         """
-        every = torch.arange(width, device=lengths.device).expand(len(lengths), width)
+        rows = lengths.shape[0]  # not len(), which an export would take for a constant
+        every = torch.arange(width, device=lengths.device).expand(rows, width)
         real = every < lengths[:, None]
         mask = real[:, None, None]
         if not unpad or lengths.is_meta or torch.compiler.is_exporting():
-            return cls(len(lengths), width, every.flatten(), None, mask)
+            return cls(rows, width, every.flatten(), None, mask)
         if real.all():
-            return cls(len(lengths), width, every.flatten(), None, None)
+            return cls(rows, width, every.flatten(), None, None)
         places = real.flatten().nonzero()[:, 0]
-        return cls(len(lengths), width, every.flatten()[places], places, mask)
+        return cls(rows, width, every.flatten()[places], places, mask)
 
     def pack(self, padded: Tensor) -> Tensor:
         """(B, T, ...) to (N, ...)."""

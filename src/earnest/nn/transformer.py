@@ -110,10 +110,10 @@ class DecoderBlock(nn.Module):
         super().__init__()
         assert options.causal, "a decoder that sees what it is to say learns nothing"
         self.norm_first = options.norm_first
-        rates = {"bias": options.bias, "dropout": options.attention_dropout}
-        self.attention = SelfAttention(width, heads, causal=True, **rates)  # type: ignore[arg-type]
+        bias, dropout = options.bias, options.attention_dropout
+        self.attention = SelfAttention(width, heads, causal=True, bias=bias, dropout=dropout)
         self.attention_norm = options.norm(width)
-        self.cross_attention = CrossAttention(width, heads, **rates)  # type: ignore[arg-type]
+        self.cross_attention = CrossAttention(width, heads, bias=bias, dropout=dropout)
         self.cross_attention_norm = options.norm(width)
         self.feed_forward = FeedForward(width, hidden, options)
         self.feed_forward_norm = options.norm(width)

@@ -79,7 +79,7 @@ def generate(
     """Tokens that follow `prompt`, one by one as they are drawn.
 
     A model has `head` and `stream(ids (B, T), states) -> (hidden (B, T, F), states)`, which keeps what it knows of the
-    text. Beyond the model's `max_length`, where it has one, the older half of the text is forgotten.
+    text, and is in evaluation mode. Beyond its `max_length`, where it has one, the older half of the text is forgotten.
 
     Args:
         prompt: token ids, one at least.

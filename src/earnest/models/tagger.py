@@ -10,6 +10,7 @@ tag is chosen by itself; `num_words` is how many of a row's T places are words.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import torch
@@ -100,6 +101,16 @@ class RecurrentTagger(nn.Module):
         self.dropout = VariationalDropout(dropout)
         self.head = nn.Linear(self.num_features, num_tags)
         self.crf = LinearChainCRF(num_tags) if crf else None
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Embeddings as in arXiv:1603.01354, section 3.1: small, so that rare words do not drown their characters."""
+        for module in self.modules():
+            if isinstance(module, nn.Embedding):
+                bound = math.sqrt(3 / module.embedding_dim)
+                nn.init.uniform_(module.weight, -bound, bound)
+                if module.padding_idx is not None:
+                    nn.init.zeros_(module.weight[module.padding_idx])
 
     def set_embeddings(self, vectors: Tensor, ids: Tensor | None = None) -> None:
         """Take pretrained vectors (V, embedding_width), or (N, embedding_width) for the N words `ids` alone.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from earnest.api import recipes, transfer
 from earnest.api.checks import Group, concerning
+from earnest.api.deadline import has_time
 from earnest.api.encoded import Encoded, Scope, Seen
 from earnest.api.frozen import linear_on_features
 from earnest.api.images import WHITENED_ON, fit_images, linear_on_pixels, spread
@@ -47,9 +48,10 @@ def fit_columns(bench: Bench, question: Question, pictures: tuple[Pictures, ...]
     if seen:
         scope = Scope(seen, " (all columns)", "all-")
         return candidates + fit_tables(_part_of(bench, "table"), question, scope)
-    together = fit_together(_part_of(bench, "columns"), question, pictures)
-    tell(bench, question, together)
-    return [*candidates, together]
+    if has_time(bench, "a network for all columns"):
+        candidates.append(fit_together(_part_of(bench, "columns"), question, pictures))
+        tell(bench, question, candidates[-1])
+    return candidates
 
 
 def _others(question: Question) -> bool:

@@ -269,6 +269,14 @@ def test_a_regression_on_all_columns(earnest: Earnest, listings: Path, tmp_path:
     assert frame["prediction"].is_finite().all()
 
 
+def test_without_time_for_a_network_the_simple_models_are_all(earnest: Earnest, listings: Path, tmp_path: Path) -> None:
+    asked = ("--split", "part", "--type", "price=id", "--target", "deal", "--minutes", "0.02", "--quiet")
+    ended = earnest("fit", listings, "--out", tmp_path / "run", *asked)
+    assert (ended.code, ended.err) == (0, "")
+    assert candidates_of(tmp_path / "run") == [*APART[:2], APART[-1]]
+    assert predicted(earnest, tmp_path / "run", listings)["prediction"].null_count() == 0
+
+
 def test_mixed_pictures_are_refused_where_columns_are_not_mixed(
     earnest: Earnest, listings: Path, tmp_path: Path
 ) -> None:

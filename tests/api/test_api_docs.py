@@ -62,12 +62,13 @@ def write_visits(path: Path, num: int = 60) -> None:
 
 
 def write_sales(path: Path, num: int = 60) -> None:
-    """Revenue that grows by the day."""
+    """Revenue by the day."""
     rng = default_rng(2)
-    rows = [["date", "staff", "revenue"]]
+    rows = [["date", "staff", "visitors", "revenue"]]
     for i in range(num):
-        staff = int(rng.integers(2, 9))
-        rows.append([f"2025-{1 + i // 28:02}-{1 + i % 28:02}", str(staff), f"{900 + 3.5 * i + 40.25 * staff:.2f}"])
+        staff, visitors = int(rng.integers(2, 9)), rng.normal(200, 40)
+        day, revenue = f"2025-{1 + i // 28:02}-{1 + i % 28:02}", 900 + 3.5 * visitors + 40.25 * staff
+        rows.append([day, str(staff), f"{visitors:.3f}", f"{revenue:.2f}"])
     write_table(path, rows)
 
 

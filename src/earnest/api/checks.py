@@ -9,6 +9,7 @@ from typing import Literal
 
 from earnest.api.recipes import named_model
 from earnest.api.request import Request
+from earnest.core import weights as known_weights
 from earnest.core.errors import OptionError, nearest
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
@@ -36,28 +37,46 @@ def check_names(request: Request) -> None:
         _check_recipe(Recipe.read(Path(request.recipe)), request.recipe)
 
 
-Group = Literal["image", "tokens", "table", "columns"]
-"""One column of pictures; nothing but texts; other columns; or several pictures, or pictures and other columns."""
+Group = Literal["image", "tokens", "table", "columns", "tags"]
+"""One column of pictures; nothing but texts; other columns; several pictures, or pictures and other columns; or
+sentences whose words have tags."""
 GROUPS: dict[Group, str] = {
     "image": "images",
     "tokens": "texts",
     "table": "a table",
     "columns": "images and other columns",
+    "tags": "tagged sentences",
 }
 
 
 def group_of(dataset: Dataset) -> Group:
     """What a model that takes all inputs takes."""
+    if is_tagged(dataset):
+        return "tags"
     pictures, inputs = len(dataset.inputs("image")), dataset.inputs()
     if not pictures:
         return "tokens" if inputs and len(dataset.inputs("text")) == len(inputs) else "table"
     return "image" if pictures == len(inputs) == 1 else "columns"
 
 
+def is_tagged(dataset: Dataset) -> bool:
+    """Whether the target is a tag for every word."""
+    return dataset.target is not None and dataset.column(dataset.target).kind == "tags"
+
+
+def takes(model: str, group: Group) -> bool:
+    """Whether the model of that name can learn from such data: tags need an answer for each word, classes must not."""
+    about = models[model].about
+    if group == "tags":
+        encoders = {weights.architecture for weights in known_weights.available("tokens")}
+        return bool(about.get("per_token")) or model in encoders
+    return group in about["kinds"] and not about.get("per_token")
+
+
 def concerning(request: Request, group: Group) -> Request:
     """The request as candidates for some of the columns see it: a model for others, and its recipe, are not theirs."""
     model = named_model(request)
-    if model is None or group in models[model].about["kinds"]:
+    if model is None or takes(model, group):
         return request
     return replace(request, model=None, recipe=None)
 
@@ -69,9 +88,10 @@ def check_model(request: Request, dataset: Dataset) -> None:
         OptionError: it cannot; those that can are named.
     """
     group, name = group_of(dataset), named_model(request)
-    kinds = set(GROUPS) if group == "columns" else {group}
-    if name is not None and not kinds.intersection(models[name].about["kinds"]):
-        fit = [entry.name for entry in models if kinds.intersection(entry.about["kinds"]) and not entry.about["tiny"]]
+    groups: tuple[Group, ...] = ("image", "tokens", "table", "columns") if group == "columns" else (group,)
+    if name is not None and not any(takes(name, one) for one in groups):
+        suited = [entry.name for entry in models if any(takes(entry.name, one) for one in groups)]
+        fit = [model for model in suited if not models[model].about["tiny"]]
         raise OptionError(
             f"the model {name} cannot learn from {dataset.source}, which holds {GROUPS[group]}; "
             f"try one of: {', '.join(fit)}."

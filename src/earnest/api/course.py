@@ -14,8 +14,8 @@ import numpy as np
 from torch import get_num_threads
 
 from earnest import __version__
-from earnest.api import outcome
-from earnest.api.checks import check_model, check_names, concerning, group_of
+from earnest.api import outcome, tag_outcome, tag_question
+from earnest.api.checks import check_model, check_names, concerning, group_of, is_tagged
 from earnest.api.columns import fit_columns
 from earnest.api.images import fit_images
 from earnest.api.pictures import Pictures, look
@@ -24,6 +24,8 @@ from earnest.api.recipes import named_model
 from earnest.api.report import report
 from earnest.api.request import Request
 from earnest.api.tables import fit_tables
+from earnest.api.tag_question import TagQuestion
+from earnest.api.tagging import fit_taggers
 from earnest.api.texts import fit_texts
 from earnest.api.transfer import FEW, LEAST_SIDE, suited
 from earnest.audit.run import audit
@@ -117,7 +119,7 @@ def _carry_out(bench: Bench) -> None:
     if dataset.inputs("image"):
         dataset, pictures = look_at_images(bench, dataset)
     _tell_left_out(bench, dataset)
-    question = ask(dataset, request)
+    question = tag_question.ask(dataset, request) if is_tagged(dataset) else ask(dataset, request)
     _check_same_data(bench.run, dataset)
     bench.run.accept()
     split = question.split
@@ -134,10 +136,9 @@ def _carry_out(bench: Bench) -> None:
     bench.run.log("audit", findings=len(findings["findings"]))
     for finding in findings["findings"][:3]:
         bench.screen.say(f"found: {finding['title']}")
-    candidates = _fit(bench, question, pictures)
+    _answer(bench, question, pictures)
     if not bench.run.writes:
         return
-    outcome.settle(bench, question, candidates)
     report(bench.run.path)
     bench.screen.say(f"done in {duration(bench.clock.spent())}: {bench.run.path / 'report.html'}")
 
@@ -148,6 +149,18 @@ def _findings(run: Run, dataset: Dataset, split: Split) -> dict[str, Any] | None
         return None
     found: dict[str, Any] = run.read("audit.json") or atomic.plain(audit(dataset, split))
     return found
+
+
+def _answer(bench: Bench, question: Question | TagQuestion, pictures: tuple[Pictures, ...]) -> None:
+    """Fit the candidates; the first process also chooses and writes everything down."""
+    if isinstance(question, TagQuestion):
+        taggers = fit_taggers(bench, question)
+        if bench.run.writes:
+            tag_outcome.settle(bench, question, taggers)
+        return
+    candidates = _fit(bench, question, pictures)
+    if bench.run.writes:
+        outcome.settle(bench, question, candidates)
 
 
 def _fit(bench: Bench, question: Question, pictures: tuple[Pictures, ...]) -> list[Candidate]:

@@ -171,7 +171,7 @@ class ModelFolder:
         Raises:
             RunError: it is missing, damaged, or of another version.
         """
-        facts = _facts(folder)
+        facts = read_facts(folder)
         tensors, _ = read_tensors(folder / "model.safetensors")
         num_classes = len(facts["labels"]) if facts["task"] == "classification" else None
         try:
@@ -188,11 +188,16 @@ class ModelFolder:
         return cls(shipped, facts["task"], facts["target"], labels, temperature, facts["about"])
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What model.json says, if this version can go by it.
+
+    Raises:
+        RunError: it is missing, damaged, or of another version.
+    """
     path = folder / "model.json"
     if not path.exists():
         raise RunError(f"there is no model in {folder.parent}; a run ships one when it is finished.")
-    facts: dict[str, Any] = _read_json(path)
+    facts: dict[str, Any] = read_json(path)
     if not isinstance(facts, dict) or not isinstance(facts.get("format"), int):
         raise RunError(f"{path} was not written by earnest: it states no format.")
     if facts["format"] > FORMAT:
@@ -208,7 +213,12 @@ def _facts(folder: Path) -> dict[str, Any]:
     return facts
 
 
-def _read_json(path: Path) -> Any:
+def read_json(path: Path) -> Any:
+    """A file of the model.
+
+    Raises:
+        RunError: it is missing, or no JSON.
+    """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -226,7 +236,7 @@ def _part(
             raise RunError(f"{path} is missing, so {folder} is not a whole model.")
         facts = {**facts, "text": path.read_text(encoding="utf-8")}
     if facts.get("tokenizer") is not None:
-        facts = {**facts, "tokenizer": _read_json(folder / Path(facts["tokenizer"]).name)}
+        facts = {**facts, "tokenizer": read_json(folder / Path(facts["tokenizer"]).name)}
     part: Part = PARTS[facts["kind"]].unpack(facts, _with_prefix(tensors, f"{number}."), num_classes)
     return part
 

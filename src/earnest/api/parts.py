@@ -106,7 +106,7 @@ class NetworkPart:
 
     @classmethod
     def unpack(cls, facts: dict[str, Any], tensors: dict[str, Tensor], num_classes: int | None) -> NetworkPart:
-        spec = _spec(facts["spec"])
+        spec = spec_of(facts["spec"])
         model = models[facts["model"]].build(spec, num_classes or 1, **facts["options"])
         model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
         task: Classification | Regression
@@ -121,8 +121,9 @@ class NetworkPart:
         return cls(model, task, facts["model"], facts["options"], spec, normalise, tokenizer)
 
 
-def _spec(facts: dict[str, Any]) -> InputSpec:
-    parts = tuple(_spec(part) for part in facts["parts"])
+def spec_of(facts: dict[str, Any]) -> InputSpec:
+    """The spec that `asdict` made plain."""
+    parts = tuple(spec_of(part) for part in facts["parts"])
     return InputSpec(facts["kind"], tuple(facts["shape"]), tuple(facts["cardinalities"]), parts)
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from earnest.api.model_folder import ModelFolder, PictureColumn
+from earnest.api.model_folder import ModelFolder, PictureColumn, read_facts
 from earnest.api.outcome import predictions_frame
 from earnest.api.parts import Floats
+from earnest.api.tag_model import TASK as TAGGING
+from earnest.api.tag_model import TagModel, TagPredictor
 from earnest.core import atomic
 from earnest.core.errors import DataError, OptionError, RunError
 from earnest.core.progress import Screen
@@ -141,7 +143,7 @@ def _with_problems(answers: pl.DataFrame, problems: list[Problem]) -> pl.DataFra
     )
 
 
-def load(run: str | Path) -> Predictor:
+def load(run: str | Path) -> Predictor | TagPredictor:
     """The model that a run shipped; a run folder, or its model folder alone, from anywhere.
 
     Raises:
@@ -154,7 +156,10 @@ def load(run: str | Path) -> Predictor:
         facts = Run.open(path).facts()
         if not (path / "model" / "model.json").exists():
             raise RunError(f"{path} is not finished ({facts.get('status')}): go on with `earnest resume {run}`.")
-    return Predictor(ModelFolder.load(path if (path / "model.json").exists() else path / "model"))
+    folder = path if (path / "model.json").exists() else path / "model"
+    if read_facts(folder).get("task") == TAGGING:
+        return TagPredictor(TagModel.load(folder))
+    return Predictor(ModelFolder.load(folder))
 
 
 def predict(run: str | Path, data: str | Path, *, quiet: bool = True) -> pl.DataFrame:

@@ -118,6 +118,40 @@ def for_texts(request: Request, num_rows: int) -> Recipe:
     return stated(request, recipe)
 
 
+def for_tagging(request: Request, num_rows: int) -> Recipe:
+    """The recipe for a tagger that learns from `num_rows` sentences; its word vectors do not decay, as many rest."""
+    recipe = Recipe(
+        model="bilstm-crf",
+        epochs=30,
+        batch_size=16 if num_rows < 20_000 else 32,
+        optimiser="adamw",
+        lr=2e-3,
+        dropout=0.5 if named_model(request) in (None, "bilstm-crf") else 0.0,
+        clip=5.0,
+        schedule="cosine",
+        warmup=0.05,
+        patience=6,
+    )
+    return stated(request, recipe)
+
+
+def for_tagging_by_encoder(request: Request, architecture: str, num_rows: int) -> Recipe:
+    """The recipe for a pretrained encoder with a new head on its words, which learns faster than what is below it."""
+    recipe = Recipe(
+        model=architecture,
+        epochs=8 if num_rows < 5000 else 4,
+        batch_size=16,
+        optimiser="adamw",
+        lr=2e-3,
+        layer_decay=0.3,
+        weight_decay=0.01,
+        clip=1.0,
+        schedule="linear",
+        warmup=0.1,
+    )
+    return stated(request, recipe)
+
+
 def views_of_photos(labels: Sequence[str]) -> Literal[1, 2]:
     """2 where a picture's mirror image has the same label."""
     return 2 if "flip" in defaults(3, labels) else 1
@@ -209,6 +243,11 @@ def seconds_for(request: Request, num_rows: int) -> float:
 
 def fine_tuning_seconds(request: Request) -> float:
     """Seconds that a rung of fine-tuning may take: what the user gave, or ten minutes."""
+    return 60 * (request.minutes or 10)
+
+
+def tagging_seconds(request: Request) -> float:
+    """Seconds that one network for tags may take: what the user gave, or ten minutes."""
     return 60 * (request.minutes or 10)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom, rankdata
 
-from earnest.evaluation.intervals import Floats, Interval, Statistic, bootstrap, draws, rule_of_three
+from earnest.evaluation.intervals import Floats, Interval, Statistic, Weighted, bootstrap, draws, rule_of_three
 from earnest.evaluation.metrics import Metric
 
 Z = NormalDist().inv_cdf(0.975)
@@ -103,13 +103,25 @@ def _bootstrapped(
     metric: Metric, truth: NDArray[Any], a: Floats, b: Floats, seed: int, groups: NDArray[np.generic] | None
 ) -> Comparison:
     of_a, of_b = metric.prepare(truth, a), metric.prepare(truth, b)
+    return bootstrapped(of_a, of_b, len(truth), scale=metric.statistic(truth, a).scale, seed=seed, groups=groups)
+
+
+def bootstrapped(
+    of_a: Weighted,
+    of_b: Weighted,
+    num_rows: int,
+    *,
+    scale: float = 1.0,
+    seed: int,
+    groups: NDArray[np.generic] | None = None,
+) -> Comparison:
+    """Compare two scores, each a function of the rows' weights, on the same resamples of rows, or of whole groups."""
 
     def difference(weights: Floats) -> Floats:
         return of_a(weights) - of_b(weights)
 
-    scale = metric.statistic(truth, a).scale
-    interval = bootstrap([Statistic(difference, scale=scale)], len(truth), seed=seed, groups=groups)[0]
-    sample = draws([difference], len(truth), seed=seed, groups=groups)[0]
+    interval = bootstrap([Statistic(difference, scale=scale)], num_rows, seed=seed, groups=groups)[0]
+    sample = draws([difference], num_rows, seed=seed, groups=groups)[0]
     sample = sample[np.isfinite(sample)]
     tail = min(int(np.sum(sample <= 0)), int(np.sum(sample >= 0)))
-    return Comparison(interval, min(1.0, 2 * (tail + 1) / (len(sample) + 1)), len(truth))
+    return Comparison(interval, min(1.0, 2 * (tail + 1) / (len(sample) + 1)), num_rows)

@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from earnest.data.tag_schemes import spans
+from earnest.data.tag_schemes import Span, spans
+from earnest.evaluation.compare import bootstrapped
 from earnest.evaluation.intervals import Statistic, Weighted, bootstrap
+from earnest.evaluation.mistakes import NUM_MISTAKES
 from earnest.tasks.tagging import entity_counts, ratios
 
 Sentences = Sequence[Sequence[str]]
 """A list of tags a sentence."""
+MOST_SHOWN = 60
+"""Words of a sentence that a mistake is shown with."""
 
 
 def evaluate_tags(
@@ -46,6 +50,78 @@ def evaluate_tags(
         "baselines": dict(zip(baselines, others, strict=True)),
         "left_out": left_out,
     }
+
+
+def compare_tags(
+    truth: Sentences,
+    predicted: Sentences,
+    baselines: Mapping[str, Sentences],
+    *,
+    seed: int,
+    groups: NDArray[np.generic] | None = None,
+) -> dict[str, Any] | None:
+    """The paired comparison of F1 with the strongest baseline; None when there is none."""
+    if not baselines:
+        return None
+    whole = np.ones((1, len(truth)))
+    scores = {name: _scores(truth, tags, True)["f1"] for name, tags in baselines.items()}
+    strongest = max(scores, key=lambda name: float(scores[name](whole)[0]))
+    own = _scores(truth, predicted, True)["f1"]
+    found = bootstrapped(own, scores[strongest], len(truth), seed=seed, groups=groups)
+    return {
+        "against": strongest,
+        "metric": "f1",
+        "difference": found.difference.as_json(),
+        "p_value": found.p_value,
+        "n": found.num_rows,
+    }
+
+
+def pick_mistakes(
+    tokens: Sentences,
+    truth: Sentences,
+    predicted: Sentences,
+    confidence: Sequence[NDArray[np.float64]],
+    *,
+    rows: NDArray[np.int64],
+    names: Sequence[str],
+    num: int = NUM_MISTAKES,
+) -> list[dict[str, Any]]:
+    """evaluation.json's `mistakes`: the sentences with most wrong or missing entities, the surest of equals first.
+
+    Confidence is the mean over the words whose tag is wrong; a long sentence is shown around its first wrong word.
+    """
+    badness = []
+    for i, (its, found) in enumerate(zip(truth, predicted, strict=True)):
+        wrong = [place for place, (a, b) in enumerate(zip(its, found, strict=True)) if a != b]
+        if wrong:
+            amiss = len({*spans(its)} ^ {*spans(found)})
+            badness.append((-amiss, -float(confidence[i][wrong].mean()), i, wrong[0]))
+    chosen = []
+    for _, sure, i, first in sorted(badness)[:num]:
+        start = max(0, min(first - MOST_SHOWN // 4, len(tokens[i]) - MOST_SHOWN))
+        part = slice(start, start + MOST_SHOWN)
+        its, found = spans(truth[i][part]), spans(predicted[i][part])
+        chosen.append(
+            {
+                "row": int(rows[i]),
+                "name": names[i],
+                "truth": _in_words(tokens[i][part], its),
+                "prediction": _in_words(tokens[i][part], found),
+                "confidence": -sure,
+                "image": None,
+                "values": {},
+                "tokens": list(tokens[i][part]),
+                "true_spans": its,
+                "predicted_spans": found,
+            }
+        )
+    return chosen
+
+
+def _in_words(tokens: Sequence[str], found: Sequence[Span]) -> str:
+    """Spans as "PER Ada Lovelace; LOC London"."""
+    return "; ".join(" ".join([kind, *tokens[start:end]]).strip() for kind, start, end in found) or "nothing"
 
 
 def per_type(truth: Sentences, predicted: Sentences) -> list[dict[str, Any]]:

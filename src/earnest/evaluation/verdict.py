@@ -13,6 +13,7 @@ TITLES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "f1_macro": "macro F1",
+    "f1": "F1 of entities",
     "log_loss": "log loss",
     "roc_auc": "ROC AUC",
     "rmse": "RMSE",
@@ -62,14 +63,18 @@ def _against(evaluation: dict[str, Any], judged: dict[str, Any], metric: str, sh
     if p_value >= SURE:
         return f"; {who} may do as well: its {theirs} differs by no more than chance would (p = {_p(p_value)})."
     ahead = compared["difference"]["value"] > 0
-    if ahead == METRICS[compared["metric"]].higher_is_better:
+    if ahead == _higher_is_better(compared["metric"]):
         return f"; {who} gets {theirs}, so {shipped} earns its keep (p {_p_phrase(p_value)})."
     return f"; {who} does better ({theirs}, p {_p_phrase(p_value)}): ship that."
 
 
 def _no_better(judged: dict[str, Any], metric: str, trivial: str) -> bool:
     mine, theirs = judged["metrics"][metric], judged["baselines"][trivial][metric]["value"]
-    return bool(mine["low"] <= theirs if METRICS[metric].higher_is_better else mine["high"] >= theirs)
+    return bool(mine["low"] <= theirs if _higher_is_better(metric) else mine["high"] >= theirs)
+
+
+def _higher_is_better(metric: str) -> bool:
+    return metric not in METRICS or METRICS[metric].higher_is_better
 
 
 def _always(trivial: str) -> str:
@@ -81,7 +86,7 @@ def _article(name: str) -> str:
 
 
 def _show(value: float, metric: str) -> str:
-    if metric in ("accuracy", "balanced_accuracy"):
+    if metric in ("accuracy", "balanced_accuracy", "f1"):
         return f"{100 * value:.1f}%"
     return f"{value:.3f}" if METRICS[metric].task == "classification" or metric == "r2" else f"{value:,.4g}"
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from torch import nn
 
 from earnest.api import fine_tuning, reading, recipes
+from earnest.api.deadline import has_time
 from earnest.api.encoded import Encodings
 from earnest.api.frozen import linear_on_features
 from earnest.api.images import spread
@@ -43,23 +44,25 @@ def fit_texts(bench: Bench, question: Question) -> list[Candidate]:
         tell(bench, question, candidates[-1])
 
     rung(fit_linear(bench, question, Encodings(question)))
-    readers = _readers(bench)
+    readers = _readers(bench) if has_time(bench, "pretrained networks") else []
     for reader in readers:
         if not reader.learns:
             rung(linear_on_features(bench, question, _frozen(bench, question, reader)))
     learning = [reader for reader in readers if reader.learns]
-    if bench.request.model is None or not learning:
+    if (bench.request.model is None or not learning) and has_time(bench, "a network for the texts"):
         rung(from_scratch(a_while(bench, SCRATCH_SHARE) if learning else bench, question))
-    for reader in learning:
+    for reader in learning if has_time(bench, "a pretrained encoder") else ():
         frozen = _frozen(bench, question, reader)
         rung(linear_on_features(bench, question, frozen))
         asked = len(question.split.test) + len(question.scored)
         in_time = replace(bench, clock=Within(bench.clock, asked * price))  # so that all can answer afterwards
         for candidate in fine_tuning.climb(in_time, question, frozen, candidates[-1]):
             rung(candidate)
-    best = sorted(candidates, key=lambda one: question.score(one.predictions), reverse=question.metric.higher_is_better)
-    candidates.append(blend(question, best[:2]))
-    tell(bench, question, candidates[-1])
+    if len(candidates) > 1:
+        sign = -1 if question.metric.higher_is_better else 1
+        best = sorted(candidates, key=lambda one: sign * question.score(one.predictions))
+        candidates.append(blend(question, best[:2]))
+        tell(bench, question, candidates[-1])
     return candidates
 
 

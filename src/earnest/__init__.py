@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from earnest.api.estimators import Classifier, Regressor
     from earnest.api.fit import fit
+    from earnest.api.generate import generate
     from earnest.api.predict import load, predict
     from earnest.api.report import report
     from earnest.api.resume import resume
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "Regressor", "fit", "load", "predict", "report", "resume", "zoo"]
+__all__ = ["Classifier", "Regressor", "fit", "generate", "load", "predict", "report", "resume", "zoo"]
 
 _HOMES = {
     "Classifier": "estimators",
     "Regressor": "estimators",
     "fit": "fit",
+    "generate": "generate",
     "load": "predict",
     "predict": "predict",
     "report": "report",

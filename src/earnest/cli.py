@@ -55,6 +55,12 @@ def fit(
     target: Annotated[
         str | None, typer.Option(metavar="COL", rich_help_panel=QUESTION, help="The column to predict.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", rich_help_panel=QUESTION, help="language-model: learn to go on with a running text."
+        ),
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -157,12 +163,14 @@ def fit(
     - `earnest fit adult.csv --target income --test adult-test.csv --minutes 10`
     - `earnest fit visits.csv --target readmitted --group patient --type ward=category`
     - `earnest fit sales.csv --target revenue --time date --metric mae`
+    - `earnest fit shakespeare.txt --task language-model` — then `earnest generate runs/shakespeare`
     """
     from earnest.api.fit import fit as verb
 
     run = verb(
         data,
         target=target,
+        task=task,
         test=test,
         out=out,
         overwrite=overwrite,
@@ -242,6 +250,53 @@ def predict(
         write_predictions(frame, out)
         if not quiet:
             typer.echo(f"{len(frame)} predictions in {out}", err=True)
+
+
+@app.command()
+def generate(
+    run: RunFolder,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What it goes on from.  [default: a new line]")
+    ] = None,
+    tokens: Annotated[int, typer.Option(help="How much: characters or pieces of words, as it has learned.")] = 500,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 more sure, above 1 more wild; 0 always takes the likeliest.")
+    ] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(metavar="N", help="Draw from the N likeliest only.  [default: all]")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Draw from the likeliest that have this probability together."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed, the same text.")] = 0,
+    num: Annotated[int, typer.Option(help="How many texts, of the seed and those after it.")] = 1,
+) -> None:
+    """Text from a language model, as it is made.
+
+    **Examples**
+
+    - `earnest generate runs/shakespeare --prompt "ROMEO:"`
+    - `earnest generate runs/shakespeare --temperature 0.7 --top-p 0.95 --num 3`
+    """
+    from earnest.api.generate import stream
+
+    for number in range(num):
+        pieces = stream(
+            run,
+            prompt=prompt,
+            num_tokens=tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed + number,
+        )
+        if number:
+            typer.echo("\n---")
+        typer.echo(prompt or "", nl=False)
+        for piece in pieces:
+            typer.echo(piece, nl=False)
+        typer.echo()
 
 
 @app.command()

@@ -15,6 +15,7 @@ from earnest.core.recipe import Recipe
 from earnest.core.registry import models
 from earnest.data.augment import AUGMENTATIONS
 from earnest.data.dataset import Dataset
+from earnest.data.readers.conll import is_conll
 from earnest.evaluation.metrics import METRICS
 from earnest.training.plan import choose_device
 
@@ -95,6 +96,20 @@ def check_model(request: Request, dataset: Dataset) -> None:
         raise OptionError(
             f"the model {name} cannot learn from {dataset.source}, which holds {GROUPS[group]}; "
             f"try one of: {', '.join(fit)}."
+        )
+
+
+def check_is_table(request: Request) -> None:
+    """Check that what to learn from a file of plain text is said.
+
+    Raises:
+        OptionError: it is not.
+    """
+    path = Path(request.data)
+    if request.target is None and path.suffixes[:1] == [".txt"] and path.is_file() and not is_conll(path):
+        raise OptionError(
+            f"{path} may be a running text or a table, and what to learn from it is not said: --task language-model "
+            "learns to go on with a text, --target COLUMN to predict a column."
         )
 
 

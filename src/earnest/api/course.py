@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,12 @@ import numpy as np
 from torch import get_num_threads
 
 from earnest import __version__
-from earnest.api import outcome, tag_outcome, tag_question
-from earnest.api.checks import check_model, check_names, concerning, group_of, is_tagged
+from earnest.api import language, language_outcome, outcome, tag_outcome, tag_question
+from earnest.api.checks import check_is_table, check_model, check_names, concerning, group_of, is_tagged
 from earnest.api.columns import fit_columns
 from earnest.api.images import fit_images
+from earnest.api.language_recipes import for_language
+from earnest.api.language_text import read_text
 from earnest.api.pictures import Pictures, look
 from earnest.api.question import NUM_FOLDS, SMALL, SMALL_TEXTS, Bench, Candidate, Question
 from earnest.api.recipes import named_model
@@ -35,7 +37,7 @@ from earnest.core.progress import Screen, duration
 from earnest.core.registry import models
 from earnest.core.run import Run, WallClock
 from earnest.data.columns import target_task
-from earnest.data.dataset import Dataset, Split
+from earnest.data.dataset import Dataset
 from earnest.data.images import choose_size
 from earnest.data.labels import in_order
 from earnest.data.read import read
@@ -66,7 +68,15 @@ def carry_out(run: Run, *, spent: float = 0.0, quiet: bool = False) -> Run:
         run.update(status="running")
         check_names(request)
         screen = Screen(quiet=quiet or not run.writes)
-        _carry_out(Bench(run, request, clock, screen, choose_device(request.device)))
+        bench = Bench(run, request, clock, screen, choose_device(request.device))
+        screen.say(f"reading {request.data}")
+        if request.task is None:
+            _learn_from_rows(bench)
+        else:
+            _learn_from_text(bench)
+        if run.writes:
+            report(run.path)
+            screen.say(f"done in {duration(clock.spent())}: {run.path / 'report.html'}")
         run.update(status="finished", seconds=clock.spent())
         run.log("finished", seconds=clock.spent())
     return run
@@ -102,9 +112,10 @@ def _record(run: Run, status: Literal["stopped", "failed"], why: str) -> None:
         run.log(status, why=why)
 
 
-def _carry_out(bench: Bench) -> None:
+def _learn_from_rows(bench: Bench) -> None:
+    """A target is told from the other columns of its row, or from its picture, sentence or text."""
     request = bench.request
-    bench.screen.say(f"reading {request.data}")
+    check_is_table(request)
     dataset = read(
         request.data,
         target=request.target,
@@ -120,35 +131,39 @@ def _carry_out(bench: Bench) -> None:
         dataset, pictures = look_at_images(bench, dataset)
     _tell_left_out(bench, dataset)
     question = tag_question.ask(dataset, request) if is_tagged(dataset) else ask(dataset, request)
-    _check_same_data(bench.run, dataset)
-    bench.run.accept()
     split = question.split
     parts = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
-    bench.run.update(
-        earnest=__version__,
-        data={"fingerprint": dataset.fingerprint, "rows": len(dataset), "split": {"how": split.how, **parts}},
-        versions=_versions(),
-        plan=bench.run.facts().get("plan") or {"steps": 0, **asdict(Plan(bench.device, threads=get_num_threads()))},
-    )
-    bench.screen.say(f"{len(dataset):,} rows: {split.how}")
-    findings = processes.of_first(_findings(bench.run, dataset, split))
-    bench.run.write("audit.json", findings)
-    bench.run.log("audit", findings=len(findings["findings"]))
-    for finding in findings["findings"][:3]:
-        bench.screen.say(f"found: {finding['title']}")
+    facts = {"fingerprint": dataset.fingerprint, "rows": len(dataset), "split": {"how": split.how, **parts}}
+    _begin(bench, dataset.source, facts, "rows", lambda: audit(dataset, split))
     _answer(bench, question, pictures)
-    if not bench.run.writes:
-        return
-    report(bench.run.path)
-    bench.screen.say(f"done in {duration(bench.clock.spent())}: {bench.run.path / 'report.html'}")
 
 
-def _findings(run: Run, dataset: Dataset, split: Split) -> dict[str, Any] | None:
-    """What the audit finds, as plain JSON; None in a process that follows another, which is told."""
-    if not run.writes:
-        return None
-    found: dict[str, Any] = run.read("audit.json") or atomic.plain(audit(dataset, split))
-    return found
+def _learn_from_text(bench: Bench) -> None:
+    """Each token of a running text is told from those before it."""
+    recipe = for_language(bench.request)
+    text = read_text(bench, recipe)
+    _begin(bench, text.corpus.name, text.facts(), text.unit, text.audit)
+    text.keep(bench.run)
+    counted = language.count(bench, text)
+    model, network = language.learn(bench, text, recipe)
+    if bench.run.writes:
+        language_outcome.settle(bench, text, model, network, counted)
+
+
+def _begin(bench: Bench, source: str, data: dict[str, Any], noun: str, look: Callable[[], dict[str, Any]]) -> None:
+    """Put the data on record, look at it, and tell what was found: from here on the run is one that can be resumed."""
+    run, screen = bench.run, bench.screen
+    _check_same_data(run, source, data["fingerprint"])
+    run.accept()
+    plan = run.facts().get("plan") or {"steps": 0, **asdict(Plan(bench.device, threads=get_num_threads()))}
+    run.update(earnest=__version__, data=data, versions=_versions(), plan=plan)
+    screen.say(f"{data['rows']:,} {noun}: {data['split']['how']}")
+    found = (run.read("audit.json") or atomic.plain(look())) if run.writes else None
+    findings = processes.of_first(found)
+    run.write("audit.json", findings)
+    run.log("audit", findings=len(findings["findings"]))
+    for finding in findings["findings"][:3]:
+        screen.say(f"found: {finding['title']}")
 
 
 def _answer(bench: Bench, question: Question | TagQuestion, pictures: tuple[Pictures, ...]) -> None:
@@ -257,17 +272,17 @@ def _tell_left_out(bench: Bench, dataset: Dataset) -> None:
     bench.screen.say(f"left out: {num:,} of {total:,} rows or files: {shown}")
 
 
-def _check_same_data(run: Run, dataset: Dataset) -> None:
+def _check_same_data(run: Run, source: str, fingerprint: str) -> None:
     """A resumed run must find the data that it began with."""
     path = run.path / "checkpoints" / "data.json"
     if path.exists():
         before = run.read("checkpoints/data.json")["fingerprint"]
-        if before != dataset.fingerprint:
+        if before != fingerprint:
             raise DataError(
-                f"{dataset.source} has changed since this run began, so the run cannot go on honestly; put the data "
-                "back, or start again with `earnest fit`."
+                f"{source} has changed since this run began, so the run cannot go on honestly; put the data back, or "
+                "start again with `earnest fit`."
             )
-    run.write("checkpoints/data.json", {"fingerprint": dataset.fingerprint})
+    run.write("checkpoints/data.json", {"fingerprint": fingerprint})
 
 
 def _versions() -> dict[str, str]:

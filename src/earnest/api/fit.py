@@ -14,6 +14,7 @@ def fit(
     data: str | Path,
     *,
     target: str | None = None,
+    task: str | None = None,
     test: str | Path | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -40,6 +41,7 @@ def fit(
         data: a folder of pictures (a folder a class, or train/ [validation/] test/ of such), an archive of one, a
             table (CSV, TSV, Parquet, JSONL), arrays (npz, npy, IDX), or "digits".
         target: the column to predict.
+        task: "language-model" learns to go on with a running text: a text file, JSON lines with "text", or a folder.
         test: data of its own for the last look; without it, a fifth is set aside.
         out: the run folder; runs/NAME unless given.
         minutes: a hard budget for the whole run.
@@ -58,6 +60,7 @@ def fit(
     request = Request(
         data=located(data),
         target=target,
+        task=task,
         test=None if test is None else located(test),
         seed=seed,
         minutes=minutes,

@@ -11,6 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from earnest.api.language_model import TASK as LANGUAGE
+from earnest.api.language_model import LanguageModel
 from earnest.api.model_folder import ModelFolder, PictureColumn, read_facts
 from earnest.api.outcome import predictions_frame
 from earnest.api.parts import Floats
@@ -143,8 +145,10 @@ def _with_problems(answers: pl.DataFrame, problems: list[Problem]) -> pl.DataFra
     )
 
 
-def load(run: str | Path) -> Predictor | TagPredictor:
+def load(run: str | Path) -> Predictor | TagPredictor | LanguageModel:
     """The model that a run shipped; a run folder, or its model folder alone, from anywhere.
+
+    Most predict for new data; a language model generates text.
 
     Raises:
         RunError: there is no model, it is damaged, or a newer version wrote it.
@@ -157,14 +161,24 @@ def load(run: str | Path) -> Predictor | TagPredictor:
         if not (path / "model" / "model.json").exists():
             raise RunError(f"{path} is not finished ({facts.get('status')}): go on with `earnest resume {run}`.")
     folder = path if (path / "model.json").exists() else path / "model"
-    if read_facts(folder).get("task") == TAGGING:
+    task = read_facts(folder).get("task")
+    if task == TAGGING:
         return TagPredictor(TagModel.load(folder))
+    if task == LANGUAGE:
+        return LanguageModel.load(folder)
     return Predictor(ModelFolder.load(folder))
 
 
 def predict(run: str | Path, data: str | Path, *, quiet: bool = True) -> pl.DataFrame:
-    """`load(run).predict(data)`."""
-    return load(run).predict(data, quiet=quiet)
+    """`load(run).predict(data)`.
+
+    Raises:
+        UsageError: as these; or the run shipped a language model, which has nothing to predict of a row.
+    """
+    model = load(run)
+    if isinstance(model, LanguageModel):
+        raise RunError(f"{run} is a language model, which goes on with a text: earnest generate {run} --prompt TEXT.")
+    return model.predict(data, quiet=quiet)
 
 
 def check_out(out: Path, *, overwrite: bool = False) -> None:

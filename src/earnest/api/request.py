@@ -11,6 +11,10 @@ from typing import Any
 from earnest.core.errors import OptionError, RunError, nearest
 
 KINDS = ("number", "category", "date", "text", "image", "id", "constant")
+TASKS = ("language-model",)
+"""What a running text can be learned for; what else there is to learn, the data says."""
+NOT_FOR_TEXT = ("target", "test", "metric", "types", "split", "group", "time")
+"""Options that ask something of columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,7 @@ class Request:
     data: str
     """Absolute path of the data, or the name of a data set that comes along ("digits")."""
     target: str | None = None
+    task: str | None = None
     test: str | None = None
     seed: int = 0
     minutes: float | None = None
@@ -49,6 +54,13 @@ class Request:
             raise OptionError(f"--epochs is {self.epochs}; give a whole number from 1 up.")
         if not 0 <= self.seed < 2**63:
             raise OptionError(f"--seed is {self.seed}; give a whole number from 0 to 2^63 - 1.")
+        if self.task is not None and self.task not in TASKS:
+            hint = nearest(self.task, TASKS) or "."
+            raise OptionError(f"--task {self.task}: there is no such task{hint} Known: {', '.join(TASKS)}.")
+        for name in NOT_FOR_TEXT:
+            if self.task is not None and getattr(self, name):
+                option = name.removesuffix("s")
+                raise OptionError(f"--task {self.task} is for running text, without columns: leave --{option} out.")
         for column, kind in self.types.items():
             if kind not in KINDS:
                 known = ", ".join(KINDS)

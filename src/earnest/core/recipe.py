@@ -74,6 +74,12 @@ class Recipe(BaseModel):
     """A step whose gradient norm exceeds this many times the largest of the fifty before it is skipped and reported."""
     patience: int = Field(0, ge=0)
     """Epochs without a better validation score after which training stops; 0 never does."""
+    window: int = Field(128, ge=2)
+    """Tokens of a running text that a language model learns from at once."""
+    tokens: Literal["character", "bpe"] | None = None
+    """What a running text is cut into: characters where it is short, else frequent pieces of words."""
+    vocabulary: int = Field(8192, ge=300)
+    """Different pieces of words, at most."""
     views: Literal[1, 2, 6] = 1
     """Views of an image that the shipped model's answer is the mean of: itself, with its mirror image, or both of them
     shifted by a pixel too."""

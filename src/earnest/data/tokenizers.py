@@ -132,6 +132,24 @@ class Tokenizer:
         start = next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)
         return tuple(whole[:start]), tuple(whole[start + len(bare) :])
 
+    @cached_property
+    def characters(self) -> NDArray[np.int64]:
+        """(vocab_size,) Characters that each token of "bpe" or "character" stands for: those that begin in it."""
+        assert self.kind in ("bpe", "character"), "the tokens of others do not give back the text"
+        counts = np.zeros(self.vocab_size, np.int64)
+        inside = vocabularies.bytes_inside_characters() if self.kind == "bpe" else frozenset()
+        for token, number in self.library.get_vocab().items():
+            counts[number] = 1 if self.kind == "character" else sum(letter not in inside for letter in token)
+        counts[list(self.special_ids)] = 0
+        if self.kind == "character":
+            counts[self.unknown_id] = 1
+        return counts
+
+    def knows(self, text: str) -> bool:
+        """Whether every part of a text has a token of its own."""
+        ids = self.encode([text], bare=True).ids[0]
+        return self.kind == "bpe" or self.unknown_id not in ids
+
     def encode(self, texts: Sequence[str | None], *, max_length: int | None = None, bare: bool = False) -> Encoded:
         """Texts as ids.
 

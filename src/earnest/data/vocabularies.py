@@ -96,6 +96,12 @@ def of_words(words: Sequence[str], *, lowercase: bool) -> Tokenizer:
     return tokenizer
 
 
+def bytes_inside_characters() -> frozenset[str]:
+    """How byte-level BPE writes those bytes with which no character of UTF-8 begins."""
+    write = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str
+    return frozenset(write(chr(code))[0][0][1] for code in range(0x80, 0xC0))  # two bytes each, the second all of them
+
+
 def read(path: Path) -> tuple[Kind, Tokenizer]:
     """What kind of tokenizer a file holds, and itself: the library's JSON, or BERT's vocab.txt, a token a line.
 

@@ -157,6 +157,7 @@ def _register(
         "reproduced": "" if tiny else KERNEL,
         "kinds": ("tokens",),
         "tiny": False,
+        "generates": not bidirectional,
     }
 
     @models.register(name, **(known | about))

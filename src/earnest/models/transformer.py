@@ -180,7 +180,7 @@ def _preset(
         )
 
     known = {"family": "transformer", "input": (POSITIONS,), "kinds": ("tokens",), "tiny": name.endswith("-tiny")}
-    known["num_outputs"] = about["vocabulary"]
+    known |= {"num_outputs": about["vocabulary"], "generates": True}
     models.register(name, **(known | about))(build)
 
 

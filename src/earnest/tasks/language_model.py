@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from earnest.core.recipe import Recipe
@@ -65,19 +67,28 @@ class LanguageModelling(Task):
             scores["bits_per_character"] = total / math.log(2) / characters
         return scores
 
+    @torch.no_grad()
+    def nats(self, model: nn.Module, source: Source, step: Step) -> NDArray[np.float64]:
+        """-log p of every token that the source asks for, one behind the other."""
+        device = next(model.parameters()).device
+        told = [self._score(model, batch.to(device), "none")[0].cpu() for batch in source.batches(step.at(index=0))]
+        return torch.cat(told).double().numpy()
+
     def decode(self, output: Tensor) -> Any:
         """The most probable token after each."""
         return output.argmax(-1)
 
-    def _score(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The summed loss, and the tokens that were to be told, (N,)."""
+    def _score(
+        self, model: nn.Module, batch: Batch, reduction: Literal["sum", "none"] = "sum"
+    ) -> tuple[Tensor, Tensor]:
+        """The loss, summed or of each, and the tokens that were to be told, (N,)."""
         ids, lengths = batch.inputs
         targets = following(ids, lengths) if batch.targets is None else batch.targets
         asked = targets != IGNORED
         hidden = model.tokens((ids, lengths))  # type: ignore[operator]
         logits = model.head(hidden[asked])  # type: ignore[operator]
         wanted = targets[asked]
-        return F.cross_entropy(logits.float(), wanted, reduction="sum"), wanted
+        return F.cross_entropy(logits.float(), wanted, reduction=reduction), wanted
 
 
 def following(ids: Tensor, lengths: Tensor) -> Tensor:

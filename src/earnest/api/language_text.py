@@ -1,0 +1,114 @@
+"""A running text as a language model takes it: tokens in three consecutive parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earnest.api.question import Bench
+from earnest.audit.corpus import audit_corpus
+from earnest.core.errors import DataError
+from earnest.core.recipe import Recipe
+from earnest.core.run import Run
+from earnest.data.readers.corpus import Corpus, read_corpus
+from earnest.data.tokenizers import Tokenizer
+from earnest.training import processes
+
+SHARES = (0.8, 0.1, 0.1)
+"""To learn from, to choose by, to test on, in the order of the text."""
+LITTLE_TEXT = 5_000_000
+"""Bytes below which characters are the tokens."""
+MOST_CHARACTERS = 8192
+"""Different ones that are known by themselves; rarer ones are all alike."""
+MOST_SCORED = 1_000_000
+"""Tokens at the beginning of the validation and of the test part that are told in the end."""
+TOKENIZER = "checkpoints/tokenizer.json"
+
+Part = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A corpus in tokens."""
+
+    corpus: Corpus
+    parts: tuple[Corpus, ...]
+    """To learn from, to choose by, to test on."""
+    tokenizer: Tokenizer
+    ids: NDArray[np.int32]
+    """(N,) all tokens."""
+    bounds: tuple[int, int]
+    """Where the validation part begins, and where the test part does."""
+
+    @property
+    def unit(self) -> str:
+        """What a token is."""
+        return "characters" if self.tokenizer.kind == "character" else "tokens"
+
+    @property
+    def learned_from(self) -> NDArray[np.int32]:
+        """The tokens of the training part."""
+        return self.ids[: self.bounds[0]]
+
+    def span(self, part: Part) -> tuple[int, int]:
+        """Where what is told of a part begins and ends."""
+        start, end = self.bounds if part == "validation" else (self.bounds[1], len(self.ids))
+        return start, min(end, start + MOST_SCORED)
+
+    def keep(self, run: Run) -> None:
+        """Write the tokenizer down, so that a resumed run has the same."""
+        run.write(TOKENIZER, self.tokenizer.to_state())
+
+    def audit(self) -> dict[str, Any]:
+        """The content of audit.json."""
+        return audit_corpus(self.corpus, self.parts[0], self.parts[2], rows=len(self.ids))
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json says of the data."""
+        validation, test = self.bounds
+        parts = {"train": validation, "validation": test - validation, "test": len(self.ids) - test}
+        how = (
+            f"in the order of the text: the last tenth of it is the test, the tenth before that the validation part; "
+            f"counted in {self.unit}"
+        )
+        return {"fingerprint": self.corpus.fingerprint, "rows": len(self.ids), "split": {"how": how, **parts}}
+
+
+def read_text(bench: Bench, recipe: Recipe) -> Text:
+    """The corpus that the request names, cut into parts and these into tokens; the tokenizer knows the first part only.
+
+    Raises:
+        DataError: it is no text, or too short.
+    """
+    corpus = read_corpus(bench.request.data)
+    for note in corpus.notes:
+        bench.screen.say(note)
+    parts = corpus.split(*SHARES)
+    tokenizer = _tokenizer(bench, recipe, parts[0])
+    encoded = [_encoded(tokenizer, part) for part in parts]
+    first, second, third = map(len, encoded)
+    text = Text(corpus, parts, tokenizer, np.concatenate(encoded), (first, first + second))
+    if first <= recipe.window or not second or not third:
+        raise DataError(
+            f"{bench.request.data} is too short: of its {len(text.ids):,} {text.unit} {first:,} are to learn from, and "
+            f"a window has {recipe.window}. Give more text, or shorter windows: --recipe FILE with a line window = 32."
+        )
+    return text
+
+
+def _tokenizer(bench: Bench, recipe: Recipe, part: Corpus) -> Tokenizer:
+    """The tokenizer that the run began with, or one that learns from this part."""
+    state = processes.of_first(bench.run.read(TOKENIZER))
+    if state is not None:
+        return Tokenizer.from_state(state)
+    kind = recipe.tokens or ("character" if len(part) < LITTLE_TEXT else "bpe")
+    size = MOST_CHARACTERS if kind == "character" else recipe.vocabulary
+    learned = Tokenizer.train(kind, part.chunks(), vocab_size=size)
+    return Tokenizer.from_state(processes.of_first(learned.to_state()))
+
+
+def _encoded(tokenizer: Tokenizer, part: Corpus) -> NDArray[np.int32]:
+    return np.concatenate([tokenizer.encode([chunk], bare=True).ids.values for chunk in part.chunks()])

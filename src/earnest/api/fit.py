@@ -16,6 +16,7 @@ def fit(
     target: str | None = None,
     task: str | None = None,
     test: str | Path | None = None,
+    unlabeled: str | Path | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     seed: int = 0,
@@ -43,6 +44,8 @@ def fit(
         target: the column to predict.
         task: "language-model" learns to go on with a running text: a text file, JSON lines with "text", or a folder.
         test: data of its own for the last look; without it, a fifth is set aside.
+        unlabeled: more data of the same columns without the target, where few rows have an answer: classes are learned
+            from both, beside the same networks that learn from the labelled rows alone.
         out: the run folder; runs/NAME unless given.
         minutes: a hard budget for the whole run.
         types: kinds of columns that are not what they look like, such as {"rating": "category"}.
@@ -62,6 +65,7 @@ def fit(
         target=target,
         task=task,
         test=None if test is None else located(test),
+        unlabeled=None if unlabeled is None else located(unlabeled),
         seed=seed,
         minutes=minutes,
         epochs=epochs,

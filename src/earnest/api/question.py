@@ -32,6 +32,18 @@ KEPT_BACK = 5
 
 
 @dataclass(frozen=True)
+class Unlabelled:
+    """Rows without an answer, to learn from beside those that have one; none of them is among those."""
+
+    dataset: Dataset
+    """With the input columns alone."""
+    pictures: NDArray[np.uint8] | None = None
+    """(N, H, W, C), decoded as those with an answer are."""
+    taken_out: int = 0
+    """Rows that were among those with an answer too."""
+
+
+@dataclass(frozen=True)
 class Question:
     """What is asked, over which rows."""
 
@@ -47,6 +59,7 @@ class Question:
     """(N,) what rows belong together, or None."""
     folds: tuple[tuple[Rows, Rows], ...]
     """(train, held out) positions for cross-fitting; empty when there are rows enough for a validation part."""
+    unlabelled: Unlabelled | None = None
 
     @property
     def num_classes(self) -> int | None:
@@ -93,6 +106,8 @@ class Candidate:
     shipped: Shipped
     seconds: float
     note: str = ""
+    unlabelled: bool = False
+    """Whether it learned from rows without an answer too."""
 
 
 def cross_fitted(question: Question, fit: Callable[[str, Rows, Rows], Predict]) -> tuple[Floats, Predict]:

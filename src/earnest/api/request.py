@@ -26,6 +26,8 @@ class Request:
     target: str | None = None
     task: str | None = None
     test: str | None = None
+    unlabeled: str | None = None
+    """Rows without an answer, to learn from too."""
     seed: int = 0
     minutes: float | None = None
     epochs: int | None = None
@@ -115,6 +117,7 @@ def default_folder(data: str) -> Path:
         ".npz",
         ".npy",
         ".tgz",
+        ".conll",
     ):
         name = name.removesuffix(ending)
     name = name or "data"

@@ -5,8 +5,8 @@
 
 The held-out text is the last tenth, as in nanoGPT's char-level example, told as a whole, every character once with what
 came before it. The tenth before it chooses the epoch, so that only the first 80% are learned from, where nanoGPT learns
-from 90%. Published beside it: nanoGPT's Transformer of 10.7 million parameters comes to 1.4697 nats on a GPU, and to 1.88
-with its settings for a CPU (its README); both on random windows of the held-out text.
+from 90%. Published beside it: nanoGPT's Transformer of 10.7 million parameters comes to 1.4697 nats on a GPU, and to
+1.88 with its settings for a CPU (its README); both on random windows of the held-out text.
 """
 
 from __future__ import annotations

@@ -58,7 +58,9 @@ def fit(
     task: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", rich_help_panel=QUESTION, help="language-model: learn to go on with a running text."
+            metavar="NAME",
+            rich_help_panel=QUESTION,
+            help="For running text: language-model, to go on with it; masked-language-model, to pretrain an encoder.",
         ),
     ] = None,
     metric: Annotated[
@@ -118,6 +120,10 @@ def fit(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", metavar="", rich_help_panel=TRAINING, help="Use no pretrained weights.")
     ] = False,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", rich_help_panel=TRAINING, help="An encoder pretrained here, for texts."),
+    ] = None,
     recipe: Annotated[
         Path | None,
         typer.Option(
@@ -179,6 +185,7 @@ def fit(
         epochs=epochs,
         model=model,
         from_scratch=from_scratch,
+        start_from=start_from,
         metric=metric,
         types=_pairs(types or []),
         split=split,

@@ -89,6 +89,8 @@ def check_model(request: Request, dataset: Dataset) -> None:
         OptionError: it cannot; those that can are named.
     """
     group, name = group_of(dataset), named_model(request)
+    if request.start_from is not None and group != "tokens":
+        raise OptionError(f"--start-from is for texts, and {dataset.source} holds {GROUPS[group]}; leave it out.")
     groups: tuple[Group, ...] = ("image", "tokens", "table", "columns") if group == "columns" else (group,)
     if name is not None and not any(takes(name, one) for one in groups):
         suited = [entry.name for entry in models if any(takes(entry.name, one) for one in groups)]

@@ -14,12 +14,12 @@ import numpy as np
 from torch import get_num_threads
 
 from earnest import __version__
-from earnest.api import language, language_outcome, outcome, tag_outcome, tag_question
+from earnest.api import language, language_outcome, masked, outcome, tag_outcome, tag_question
 from earnest.api.checks import check_is_table, check_model, check_names, concerning, group_of, is_tagged
 from earnest.api.columns import fit_columns
 from earnest.api.images import fit_images
-from earnest.api.language_recipes import for_language
-from earnest.api.language_text import read_text
+from earnest.api.language_recipes import for_language, for_masked_language
+from earnest.api.language_text import in_tokens
 from earnest.api.pictures import Pictures, look
 from earnest.api.question import NUM_FOLDS, SMALL, SMALL_TEXTS, Bench, Candidate, Question
 from earnest.api.recipes import named_model
@@ -41,6 +41,7 @@ from earnest.data.dataset import Dataset
 from earnest.data.images import choose_size
 from earnest.data.labels import in_order
 from earnest.data.read import read
+from earnest.data.readers.corpus import read_corpus
 from earnest.data.splits import folds, make_split
 from earnest.evaluation.metrics import find_metric
 from earnest.training import processes
@@ -139,11 +140,16 @@ def _learn_from_rows(bench: Bench) -> None:
 
 
 def _learn_from_text(bench: Bench) -> None:
-    """Each token of a running text is told from those before it."""
-    recipe = for_language(bench.request)
-    text = read_text(bench, recipe)
+    """Each token of a running text is told from those before it, or those that are missing from the others."""
+    is_masked = bench.request.task == masked.TASK
+    corpus = read_corpus(bench.request.data)
+    recipe = for_masked_language(bench.request) if is_masked else for_language(bench.request, len(corpus))
+    text = in_tokens(bench, corpus, recipe)
     _begin(bench, text.corpus.name, text.facts(), text.unit, text.audit)
     text.keep(bench.run)
+    if is_masked:
+        masked.fit_encoder(bench, text, recipe)
+        return
     counted = language.count(bench, text)
     model, network = language.learn(bench, text, recipe)
     if bench.run.writes:

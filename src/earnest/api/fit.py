@@ -24,6 +24,7 @@ def fit(
     epochs: int | None = None,
     model: str | None = None,
     from_scratch: bool = False,
+    start_from: str | Path | None = None,
     metric: str | None = None,
     types: Mapping[str, str] | None = None,
     split: str | None = None,
@@ -46,6 +47,8 @@ def fit(
         test: data of its own for the last look; without it, a fifth is set aside.
         unlabeled: more data of the same columns without the target, where few rows have an answer: classes are learned
             from both, beside the same networks that learn from the labelled rows alone.
+            "masked-language-model" pretrains an encoder such as bert-mini on it, to be started from.
+        start_from: for a table of texts: the run folder of an encoder that was pretrained here.
         out: the run folder; runs/NAME unless given.
         minutes: a hard budget for the whole run.
         types: kinds of columns that are not what they look like, such as {"rating": "category"}.
@@ -71,6 +74,7 @@ def fit(
         epochs=epochs,
         model=model,
         from_scratch=from_scratch,
+        start_from=None if start_from is None else str(Path(start_from).absolute()),
         metric=metric,
         types=dict(types or {}),
         split=split,

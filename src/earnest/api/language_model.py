@@ -32,6 +32,8 @@ from earnest.training.checkpoints import read_tensors, write_tensors
 TASK = "language-model"
 HALF_A_CHARACTER = "\ufffd"
 """What tokens decode to as long as bytes of their last character are missing."""
+MOST_BYTES = 4
+"""Of a character in UTF-8; so many tokens hold one, or none ever."""
 MOST_NAMED = 5
 
 
@@ -136,7 +138,7 @@ class LanguageModel:
         for token in tokens:
             pending.append(token)
             piece = self.tokenizer.decode(pending)
-            if not piece.endswith(HALF_A_CHARACTER):
+            if not piece.endswith(HALF_A_CHARACTER) or len(pending) == MOST_BYTES:
                 yield piece
                 pending = []
         if pending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from earnest.api.recipes import named_model, stated
@@ -10,18 +11,15 @@ from earnest.core.errors import OptionError
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
 
-DEFAULT = "lstm"
-OPTIONS: dict[str, dict[str, Any]] = {
-    "elman": {"embedding_width": 128, "width": 512},
-    "lstm": {"embedding_width": 128, "width": 512},
-    "gru": {"embedding_width": 128, "width": 512},
-    "mingru": {"embedding_width": 256, "width": 256, "depth": 4},
-}
-"""Sizes for a text of some megabytes and some minutes on a CPU; those of Transformers are in their names."""
+DEFAULT, DEFAULT_ENCODER = "lstm", "bert-mini"
+ENCODERS = ("bert", "bert-modern")
+"""Families."""
+WIDTHS = ((100_000, 128), (500_000, 256), (math.inf, 512))
+"""Units of a recurrent layer for texts below so many bytes, and some minutes on a CPU."""
 
 
-def for_language(request: Request) -> Recipe:
-    """The recipe for a network that learns to go on with a text.
+def for_language(request: Request, num_bytes: int) -> Recipe:
+    """The recipe for a network that learns to go on with a text of this size.
 
     Raises:
         OptionError: the model that the request names cannot; those that can are named.
@@ -36,7 +34,7 @@ def for_language(request: Request) -> Recipe:
     attends = models[name].about["family"] == "transformer"
     recipe = Recipe(
         model=name,
-        model_options=OPTIONS.get(name, {}),
+        model_options=_sizes(name, num_bytes),
         epochs=30,
         batch_size=32,
         optimiser="adamw",
@@ -50,7 +48,50 @@ def for_language(request: Request) -> Recipe:
         patience=4,
         window=256 if attends else 128,
     )
-    return stated(request, recipe)
+    recipe = stated(request, recipe)
+    if recipe.tokens == "wordpiece":
+        raise OptionError("the recipe's tokens, wordpiece, do not give back the text; take character or bpe.")
+    return recipe
+
+
+def for_masked_language(request: Request) -> Recipe:
+    """The recipe for pretraining an encoder by missing tokens.
+
+    Raises:
+        OptionError: the model that the request names is no such encoder; those that are, are named.
+    """
+    name = named_model(request) or DEFAULT_ENCODER
+    if models[name].about["family"] not in ENCODERS:
+        fit = [entry.name for entry in models if entry.about["family"] in ENCODERS and not entry.about["tiny"]]
+        raise OptionError(f"the model {name} cannot learn from missing tokens; try one of: {', '.join(fit)}.")
+    recipe = Recipe(
+        model=name,
+        epochs=1000,
+        batch_size=64,
+        optimiser="adamw",
+        lr=1e-3,
+        beta2=0.98,
+        weight_decay=0.01,
+        clip=1.0,
+        schedule="linear",
+        warmup=0.05,
+        window=128,
+        tokens="wordpiece",
+    )
+    recipe = stated(request, recipe)
+    if recipe.tokens != "wordpiece":
+        raise OptionError(f"the recipe's tokens are {recipe.tokens}; encoders read wordpiece, leave the line out.")
+    return recipe
+
+
+def _sizes(name: str, num_bytes: int) -> dict[str, Any]:
+    """Options of a recurrent network; those of others, and of tiny ones, are in their names."""
+    if name not in ("elman", "lstm", "gru", "mingru"):
+        return {}
+    width = next(width for most, width in WIDTHS if num_bytes < most)
+    if name == "mingru":
+        return {"embedding_width": width // 2, "width": width // 2, "depth": 4}
+    return {"embedding_width": 128, "width": width}
 
 
 def seconds_for(request: Request, num_tokens: int) -> float:

@@ -13,7 +13,7 @@ from earnest.audit.corpus import audit_corpus
 from earnest.core.errors import DataError
 from earnest.core.recipe import Recipe
 from earnest.core.run import Run
-from earnest.data.readers.corpus import Corpus, read_corpus
+from earnest.data.readers.corpus import Corpus
 from earnest.data.tokenizers import Tokenizer
 from earnest.training import processes
 
@@ -77,13 +77,12 @@ class Text:
         return {"fingerprint": self.corpus.fingerprint, "rows": len(self.ids), "split": {"how": how, **parts}}
 
 
-def read_text(bench: Bench, recipe: Recipe) -> Text:
-    """The corpus that the request names, cut into parts and these into tokens; the tokenizer knows the first part only.
+def in_tokens(bench: Bench, corpus: Corpus, recipe: Recipe) -> Text:
+    """The corpus cut into parts, and these into tokens; the tokenizer learns from the first part alone.
 
     Raises:
-        DataError: it is no text, or too short.
+        DataError: it is too short.
     """
-    corpus = read_corpus(bench.request.data)
     for note in corpus.notes:
         bench.screen.say(note)
     parts = corpus.split(*SHARES)
@@ -106,7 +105,7 @@ def _tokenizer(bench: Bench, recipe: Recipe, part: Corpus) -> Tokenizer:
         return Tokenizer.from_state(state)
     kind = recipe.tokens or ("character" if len(part) < LITTLE_TEXT else "bpe")
     size = MOST_CHARACTERS if kind == "character" else recipe.vocabulary
-    learned = Tokenizer.train(kind, part.chunks(), vocab_size=size)
+    learned = Tokenizer.train(kind, part.chunks(), vocab_size=size, lowercase=kind == "wordpiece")
     return Tokenizer.from_state(processes.of_first(learned.to_state()))
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from earnest.api import recipes
+from earnest.api.encoder_folder import PretrainedEncoder
 from earnest.api.frozen import Frozen
 from earnest.api.model_folder import Shipped
 from earnest.api.parts import Inputs, NetworkPart
@@ -162,6 +164,16 @@ def encoder(weights: Weights, request: Request, screen: Screen) -> Reader:
     network = entry.build(InputSpec("tokens", (MAX_LENGTH,), (vocab_size,)), 1)
     network.load_encoder(renamed)
     return Reader(weights.architecture, network, {}, tokenizer, MAX_LENGTH, learns=True)
+
+
+def pretrained_here(run: Path) -> Reader:
+    """The encoder that a run shipped.
+
+    Raises:
+        RunError: there is none, or its files are damaged.
+    """
+    found = PretrainedEncoder.load(run if (run / "model.json").exists() else run / "model")
+    return Reader(found.name, found.network, found.options, found.tokenizer, found.spec.shape[0], learns=True)
 
 
 class FrozenTexts(Frozen):

@@ -11,7 +11,7 @@ from typing import Any
 from earnest.core.errors import OptionError, RunError, nearest
 
 KINDS = ("number", "category", "date", "text", "image", "id", "constant")
-TASKS = ("language-model",)
+TASKS = ("language-model", "masked-language-model")
 """What a running text can be learned for; what else there is to learn, the data says."""
 NOT_FOR_TEXT = ("target", "test", "metric", "types", "split", "group", "time")
 """Options that ask something of columns."""
@@ -33,6 +33,8 @@ class Request:
     epochs: int | None = None
     model: str | None = None
     from_scratch: bool = False
+    start_from: str | None = None
+    """The run folder of an encoder that was pretrained here."""
     metric: str | None = None
     types: dict[str, str] = field(default_factory=dict)
     split: str | None = None
@@ -59,6 +61,8 @@ class Request:
         if self.task is not None and self.task not in TASKS:
             hint = nearest(self.task, TASKS) or "."
             raise OptionError(f"--task {self.task}: there is no such task{hint} Known: {', '.join(TASKS)}.")
+        if self.start_from is not None and (self.from_scratch or self.task is not None):
+            raise OptionError("--start-from names weights for a table of texts; leave out --from-scratch and --task.")
         for name in NOT_FOR_TEXT:
             if self.task is not None and getattr(self, name):
                 option = name.removesuffix("s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from torch import nn
 
@@ -120,6 +121,8 @@ def _readers(bench: Bench) -> list[Reader]:
     request, screen = bench.request, bench.screen
     if request.from_scratch:
         return []
+    if request.start_from is not None:
+        return [reading.pretrained_here(Path(request.start_from))]
     readers = []
     if request.model in (None, "word-average") and (vectors := reading.word_vectors(request, screen)) is not None:
         readers.append(vectors)

@@ -40,8 +40,8 @@ def _repeated(training: Corpus, test: Corpus) -> list[Finding]:
             check="repeated lines",
             severity=severity,
             title=f"{percent(share)} of the test part's text is lines that the training part has too",
-            detail=f"{counted(len(repeats), 'line')} of {SHORTEST} characters and more are there word for word; telling "
-            "these is remembering, and makes the score look better than it is on other text.",
+            detail=f"{counted(len(repeats), 'line')} of {SHORTEST} characters and more are there word for word. To "
+            "tell them is to remember, and makes the score look better than it is on other text.",
             fix="Take copies out of the text, such as headers, licences and documents that it holds twice.",
             count=len(repeats),
             names=sorted(again)[:MOST_SHOWN],

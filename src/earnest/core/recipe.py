@@ -76,8 +76,9 @@ class Recipe(BaseModel):
     """Epochs without a better validation score after which training stops; 0 never does."""
     window: int = Field(128, ge=2)
     """Tokens of a running text that a language model learns from at once."""
-    tokens: Literal["character", "bpe"] | None = None
-    """What a running text is cut into: characters where it is short, else frequent pieces of words."""
+    tokens: Literal["character", "bpe", "wordpiece"] | None = None
+    """What a running text is cut into: characters where it is short, else frequent pieces of words; BERT's are
+    WordPiece's."""
     vocabulary: int = Field(8192, ge=300)
     """Different pieces of words, at most."""
     views: Literal[1, 2, 6] = 1

@@ -1,4 +1,4 @@
-"""Windows of a running text: those that a language model learns from, and those that ask for every token once."""
+"""Windows of a running text: those to learn from, and those that ask for every token once."""
 
 from __future__ import annotations
 
@@ -50,6 +50,42 @@ class LearningWindows(RowBatches):
         tokens = torch.from_numpy(self.ids[rows[:, None] + np.arange(self.length + 1)].astype(np.int64))
         lengths = torch.full((len(rows),), self.length)
         return Batch((tokens[:, :-1], lengths), tokens[:, 1:], torch.from_numpy(rows))
+
+
+class SurroundedWindows(LearningWindows):
+    """The same windows, each as a text of its own between the tokens that mark its ends; nothing is asked for.
+
+    Args:
+        ids, length, batch_size, most: as for `LearningWindows`; `length` is that of the text between the marks.
+        around: the ids before and behind.
+        learns: without it, every window comes once, in the order of the text.
+    """
+
+    def __init__(
+        self,
+        ids: NDArray[Any],
+        *,
+        length: int,
+        batch_size: int,
+        most: int,
+        around: tuple[tuple[int, ...], tuple[int, ...]],
+        learns: bool = True,
+    ) -> None:
+        super().__init__(ids, length=length, batch_size=batch_size, most=most)
+        self.around = around
+        self.shuffle = learns
+        self.batch_size = batch_size if not learns else self.batch_size
+
+    def order(self, step: Step) -> NDArray[np.int64]:
+        """Where the epoch's windows begin."""
+        return super().order(step) if self.shuffle else self.rows * self.length
+
+    def read(self, rows: NDArray[np.int64]) -> Batch:
+        """The windows that begin there."""
+        before, behind = (np.tile(np.array(marks, np.int64), (len(rows), 1)) for marks in self.around)
+        text = self.ids[rows[:, None] + np.arange(self.length)].astype(np.int64)
+        ids = torch.from_numpy(np.concatenate([before, text, behind], axis=1))
+        return Batch((ids, torch.full((len(rows),), ids.shape[1])), None, torch.from_numpy(rows))
 
 
 class AskingWindows(RowBatches):

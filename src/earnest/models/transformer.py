@@ -213,6 +213,19 @@ _preset(
     reproduced="nothing yet",
 )
 _preset(
+    "transformer-micro",
+    title="Transformer decoder, for characters and minutes on a CPU",
+    year=2023,
+    paper=LLAMA,
+    depth=4,
+    width=128,
+    heads=4,
+    vocabulary=256,
+    parameters=885_888,
+    reference="none of this size",
+    reproduced="nothing yet",
+)
+_preset(
     "transformer-tiny",
     title="Transformer decoder, tiny",
     year=2023,

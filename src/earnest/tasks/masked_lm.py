@@ -10,8 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from earnest.core.recipe import Recipe
@@ -96,14 +98,20 @@ class MaskedLanguageModelling(Task):
     @torch.no_grad()
     def validate(self, model: nn.Module, source: Source, step: Step) -> dict[str, float]:
         """The mean loss in nats and the share of tokens told right, under a mask that is always the same."""
+        total, right, chosen = self.told(model, source, step).sum(0)
+        loss = float(total / max(chosen, 1))
+        return {"loss": loss, "accuracy": float(right / max(chosen, 1)), "perplexity": math.exp(min(loss, 700))}
+
+    @torch.no_grad()
+    def told(self, model: nn.Module, source: Source, step: Step) -> NDArray[np.float64]:
+        """(batches, 3): the summed loss in nats, tokens told right and tokens chosen, under that same mask."""
         device = next(model.parameters()).device
-        total = right = weight = 0.0
+        found = []
         for number, batch in enumerate(source.batches(step.at(index=0))):
             generator = torch.Generator().manual_seed(derive(VALIDATION_SEED, "mask", number))
-            loss, hits, chosen = self._score(model, batch, generator, device)
-            total, right, weight = total + float(loss), right + float(hits), weight + chosen
-        weight = max(weight, 1)
-        return {"loss": total / weight, "accuracy": right / weight, "perplexity": math.exp(min(total / weight, 700))}
+            loss, right, chosen = self._score(model, batch, generator, device)
+            found.append((float(loss), float(right), float(chosen)))
+        return np.array(found)
 
     def decode(self, output: Tensor) -> Any:
         """The most probable token of each place."""

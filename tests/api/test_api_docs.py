@@ -72,6 +72,17 @@ def write_sales(path: Path, num: int = 60) -> None:
     write_table(path, rows)
 
 
+def write_text(folder: Path) -> None:
+    """A text in scenes, a recipe for it, and reviews in the same words."""
+    rng = default_rng(7)
+    words = ["thou", "art", "a", "gentle", "rogue", "sweet", "prince", "and", "night", "falls"]
+    scenes = [f"{rng.choice(['ROMEO', 'JULIET'])}:\n{' '.join(rng.choice(words, 12))}.\n\n" for _ in range(150)]
+    (folder / "shakespeare.txt").write_text("".join(scenes))
+    (folder / "recipe.toml").write_text('model = "mingru"\nwindow = 64\ntokens = "bpe"\nvocabulary = 300\nepochs = 2\n')
+    rows = [[" ".join(rng.choice(words, 8)), str(rng.choice(["good", "bad"]))] for _ in range(60)]
+    write_table(folder / "reviews.csv", [["text", "label"], *rows])
+
+
 def write_data(folder: Path) -> None:
     """Everything that the guides take for given."""
     write_photos(folder / "photos", parts=(), num=20)
@@ -87,6 +98,7 @@ def write_data(folder: Path) -> None:
     write_table(folder / "people.csv", [row[:2] + row[3:] for row in table_rows(5, seed=3)])
     write_visits(folder / "visits.csv")
     write_sales(folder / "sales.csv")
+    write_text(folder)
 
 
 @pytest.fixture

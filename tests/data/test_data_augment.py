@@ -184,3 +184,16 @@ def test_numbers_to_regress_are_mixed_as_numbers() -> None:
 def test_an_unknown_name_is_refused_and_the_nearest_offered() -> None:
     with pytest.raises(OptionError, match="did you mean 'crop'"):
         Augmented(PREPARE, ("crops",))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_altered_copies_are_pixels_again_and_the_same_each_time(channels: int) -> None:
+    rng = np.random.default_rng()
+    pictures, seed = rng.integers(0, 256, (300, 12, 9, channels), dtype=np.uint8), int(rng.integers(1 << 30))
+    np.testing.assert_array_equal(augment.altered(pictures, (), seed=seed), pictures)
+    copies, again, other = (augment.altered(pictures, augment.STRONG, seed=seed + more) for more in (0, 0, 1))
+    assert (copies.shape, copies.dtype) == (pictures.shape, np.uint8)
+    np.testing.assert_array_equal(copies, again)
+    changed = (copies != pictures).any((1, 2, 3))
+    assert changed.all()
+    assert (copies != other).any((1, 2, 3)).all()

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from earnest.core.words import Batch, Step
+from earnest.data import corrupt
 from earnest.data.corrupt import EditTokens, Noise, SwapFeatures
+from earnest.data.ragged import Ragged
 
 CLS, SEP, MASK = 1, 2, 3
 
@@ -101,3 +103,20 @@ def test_the_first_token_stays_where_none_is_special() -> None:
     tokens, shorter = EditTokens(MASK, deleted=1.0)(Batch((ids, lengths)), Step()).inputs
     assert torch.equal(tokens, ids[:, :1])
     assert (shorter == 1).all()
+
+
+def test_edited_copies_are_of_every_text_and_the_same_each_time() -> None:
+    rng = np.random.default_rng()
+    texts = [np.concatenate([[CLS], rng.integers(10, 500, length), [SEP]]) for length in rng.integers(1, 40, 600)]
+    ids, seed = Ragged.of(texts), int(rng.integers(1 << 30))
+    copies = corrupt.edited(ids, EditTokens(MASK, (CLS, SEP)), seed=seed)
+    again, other = (corrupt.edited(ids, EditTokens(MASK, (CLS, SEP)), seed=seed + more) for more in (0, 1))
+    assert len(copies) == len(ids)
+    assert (copies.values == again.values).all()
+    assert not np.array_equal(copies.values, other.values)
+    for text, copy in zip(texts, copies, strict=True):
+        assert (copy[0], copy[-1]) == (CLS, SEP)
+        assert set(copy) <= {*text, MASK}
+    untouched = corrupt.edited(ids, EditTokens(MASK, deleted=0, masked=0, swapped=0), seed=seed)
+    np.testing.assert_array_equal(untouched.values, ids.values)
+    np.testing.assert_array_equal(untouched.offsets, ids.offsets)

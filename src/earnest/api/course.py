@@ -30,6 +30,7 @@ from earnest.api.tag_question import TagQuestion
 from earnest.api.tagging import fit_taggers
 from earnest.api.texts import fit_texts
 from earnest.api.transfer import FEW, LEAST_SIDE, suited
+from earnest.api.unlabelled import check_unlabelled, with_unlabelled
 from earnest.audit.run import audit
 from earnest.core import atomic, interrupts
 from earnest.core.errors import DataError, Interrupted, NeedsYes, RunError, UsageError
@@ -127,11 +128,15 @@ def _learn_from_rows(bench: Bench) -> None:
         test=request.test,
     )
     check_model(request, dataset)
+    check_unlabelled(request, dataset)
     pictures: tuple[Pictures, ...] = ()
     if dataset.inputs("image"):
         dataset, pictures = look_at_images(bench, dataset)
     _tell_left_out(bench, dataset)
     question = tag_question.ask(dataset, request) if is_tagged(dataset) else ask(dataset, request)
+    if isinstance(question, Question):
+        question = with_unlabelled(bench, question, pictures)
+        dataset = question.dataset
     split = question.split
     parts = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
     facts = {"fingerprint": dataset.fingerprint, "rows": len(dataset), "split": {"how": split.how, **parts}}

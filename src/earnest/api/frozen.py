@@ -14,7 +14,7 @@ from torch import nn
 from earnest.api.model_folder import Shipped
 from earnest.api.parts import Inputs, NetworkPart
 from earnest.api.pictures import task_for
-from earnest.api.question import Bench, Candidate, Floats, Predict, Question, Rows, cross_fitted
+from earnest.api.question import Bench, Candidate, Floats, Predict, Question, Rows, Unlabelled, cross_fitted
 from earnest.core.recipe import Recipe
 from earnest.core.words import Source
 from earnest.tasks.classification import Classification
@@ -59,6 +59,14 @@ class Frozen(ABC):
     @abstractmethod
     def batches(self, question: Question, rows: Rows, recipe: Recipe, *, learning: bool = False) -> Source:
         """The rows as a source: shuffled for learning, in order and as they are for validation."""
+
+    @abstractmethod
+    def altered(self, rows: Rows) -> NDArray[np.float32]:
+        """Features (N, F) of copies of some of the rows, altered so that they mean the same."""
+
+    @abstractmethod
+    def of_unlabelled(self, unlabelled: Unlabelled, rows: Rows) -> NDArray[np.float32]:
+        """Features (N, 2, F) of some rows without an answer, and of altered copies of them."""
 
     @abstractmethod
     def recipes(self, question: Question) -> list[Recipe]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from earnest.api import fine_tuning, recipes, transfer
+from earnest.api import few_labels, fine_tuning, recipes, transfer
 from earnest.api.deadline import has_time
 from earnest.api.frozen import linear_on_features
 from earnest.api.networks import Fit, fit_network
@@ -20,6 +21,7 @@ from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cros
 from earnest.api.transfer import FrozenPictures
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
+from earnest.data.augment import STRONG, Augmented
 from earnest.data.preparation import Normalise
 from earnest.evaluation.baselines import linear, pixels
 
@@ -53,10 +55,16 @@ def fit_images(
         recipe = recipes.for_images(bench.request, spec, num_rows, question.labels)
         recipe.write(bench.run.path / "recipe.toml")
         rung(from_scratch(bench, question, pictures, recipe, name=recipe.model))
+        for candidate in few_labels.in_turn(
+            bench, question, lambda its, way: from_few_labels(its, question, pictures, recipe, way)
+        ):
+            rung(candidate)
         return candidates
     frozen = frozen or transfer.look(bench, question, pictures)
-    rung(linear_on_features(bench, question, frozen))
-    for candidate in fine_tuning.climb(bench, question, frozen, candidates[-1]):
+    rung(linear := linear_on_features(bench, question, frozen))
+    for candidate in few_labels.on_features(bench, question, frozen):
+        rung(candidate)
+    for candidate in fine_tuning.climb(bench, question, frozen, linear):
         rung(candidate)
     return candidates
 
@@ -92,7 +100,6 @@ def from_scratch(
     spec = pictures.spec
     check_takes_images(recipe.model)
     seconds = recipes.seconds_for(bench.request, len(question.split.train))
-    options = {**recipe.model_options, **({"dropout": recipe.dropout} if recipe.dropout else {})}
     fitted: list[NetworkPart] = []
 
     def fit(fold: str, train: Rows, validation: Rows) -> Predict:
@@ -101,17 +108,11 @@ def from_scratch(
         normalise = Normalise.of(some)
         task = task_for(question, recipe, train)
 
-        def build() -> nn.Module:
-            model: Any = models[recipe.model].build(spec, question.num_classes or 1, **options)
-            if hasattr(model, "whiten"):
-                model.whiten(normalise.pixels(torch.from_numpy(np.ascontiguousarray(some))))
-            return model
-
         state = fit_network(
             bench,
             Fit(
                 name="-".join(filter(None, (name.replace(" ", "-"), fold))),
-                build=build,
+                build=lambda: _untrained(question, pictures, recipe, normalise, some),
                 task=task,
                 source=batches(question, pictures, train, recipe, normalise, learning=True),
                 validation=batches(question, pictures, validation, recipe, normalise) if len(validation) else None,
@@ -119,12 +120,57 @@ def from_scratch(
                 seconds=seconds / (len(question.folds) + 1),
             ),
         )
-        part = NetworkPart(state.model, task, recipe.model, options, spec, (normalise,))
+        part = NetworkPart(state.model, task, recipe.model, _options(recipe), spec, (normalise,))
         fitted.append(part)
         return lambda rows: part.predict(pictures.inputs(rows))
 
     predictions, predict = cross_fitted(question, fit)
     return Candidate(name, predictions, predict, pictures.shipped(fitted[-1]), time.monotonic() - started)
+
+
+def from_few_labels(bench: Bench, question: Question, pictures: Pictures, recipe: Recipe, way: str) -> Candidate:
+    """The network, from strong views of the labelled pictures, or from pictures without an answer too."""
+    started = time.monotonic()
+    assert question.unlabelled is not None
+    others = question.unlabelled.pictures
+    assert others is not None
+    some = others[spread(np.arange(len(others)), WHITENED_ON)]
+    normalise = Normalise.of(some)
+    usual, strong = Augmented(normalise, recipe.augment), Augmented(normalise, (*recipe.augment, *STRONG))
+    pupil = few_labels.Pupil(
+        recipe.model,
+        lambda: _untrained(question, pictures, recipe, normalise, some),
+        recipe,
+        few_labels.Views((pictures.array,), (others,), usual, strong),
+    )
+    fitted: list[NetworkPart] = []
+
+    def fit(fold: str, train: Rows, validation: Rows) -> Predict:
+        held = batches(question, pictures, validation, recipe, normalise) if len(validation) else None
+        model = few_labels.taught(bench, question, pupil, way, fold=fold, train=train, validation=held)
+        task = task_for(question, recipe, train)
+        part = NetworkPart(model, task, recipe.model, _options(recipe), pictures.spec, (normalise,))
+        fitted.append(part)
+        return lambda rows: part.predict(pictures.inputs(rows))
+
+    predictions, predict = cross_fitted(question, fit)
+    return few_labels.candidate(
+        recipe.model, way, predictions, predict, pictures.shipped(fitted[-1]), time.monotonic() - started
+    )
+
+
+def _untrained(
+    question: Question, pictures: Pictures, recipe: Recipe, normalise: Normalise, some: NDArray[np.uint8]
+) -> nn.Module:
+    """The network as it begins; `some` pictures are what a whitening layer is fitted to."""
+    model: Any = models[recipe.model].build(pictures.spec, question.num_classes or 1, **_options(recipe))
+    if hasattr(model, "whiten"):
+        model.whiten(normalise.pixels(torch.from_numpy(np.ascontiguousarray(some))))
+    return model
+
+
+def _options(recipe: Recipe) -> dict[str, Any]:
+    return {**recipe.model_options, **({"dropout": recipe.dropout} if recipe.dropout else {})}
 
 
 def spread(rows: Rows, most: int | None) -> Rows:

@@ -95,6 +95,7 @@ def _evaluation(
         "per_class": scoring.per_class(truth, answers, question.labels) if classification else None,
         "residuals": None if classification else scoring.residuals(truth, answers, seed=bench.seed),
         "mistakes": _mistakes(question, rows, answers) if bench.request.examples else [],
+        "unlabelled": _unlabelled(question, candidates, chosen),
         "left_out_count": len(question.dataset.left_out),
         "test_looks": len(bench.run.facts()["test_looks"]),
         "seconds": bench.clock.spent(),
@@ -141,6 +142,20 @@ def _line(bench: Bench, question: Question, candidate: Candidate, shipped: bool)
         "shipped": shipped,
         "note": candidate.note,
     }
+
+
+def _unlabelled(question: Question, candidates: Sequence[Candidate], chosen: Candidate) -> dict[str, Any] | None:
+    """The best scores with and without the rows that have no answer, where models were chosen."""
+    if question.unlabelled is None:
+        return None
+    scores: dict[str, dict[str, Any] | None] = {"with": None, "without": None}
+    for part, learned in (("with", True), ("without", False)):
+        some = [candidate for candidate in candidates if candidate.unlabelled == learned]
+        if some:
+            found = best(question, some)
+            scores[part] = {"name": found.name, "score": question.score(found.predictions)}
+    others = question.unlabelled
+    return {"rows": len(others.dataset), "taken_out": others.taken_out, **scores, "shipped": chosen.unlabelled}
 
 
 def _mistakes(question: Question, rows: Rows, answers: Floats) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from earnest.api.encoder_folder import PretrainedEncoder
 from earnest.api.frozen import Frozen
 from earnest.api.model_folder import Shipped
 from earnest.api.parts import Inputs, NetworkPart
-from earnest.api.question import Bench, Question, Rows
+from earnest.api.question import Bench, Question, Rows, Unlabelled
 from earnest.api.request import Request
 from earnest.core import vectors as known_vectors
 from earnest.core import weights as known_weights
@@ -31,6 +31,7 @@ from earnest.core.registry import models
 from earnest.core.weights import Weights
 from earnest.core.words import InputSpec, Step
 from earnest.data.cache import cache_folder, load_array, store_array
+from earnest.data.corrupt import EditTokens, edited
 from earnest.data.dataset import Dataset
 from earnest.data.ragged import Ragged
 from earnest.data.text import joined
@@ -210,6 +211,23 @@ class FrozenTexts(Frozen):
 
     def batches(self, question: Question, rows: Rows, recipe: Recipe, *, learning: bool = False) -> TextBatches:
         return self.texts.batches(question, rows, recipe, learning=learning)
+
+    def altered(self, rows: Rows) -> NDArray[np.float32]:
+        return self._of_copies(self.texts.tokens.ids.take(rows))
+
+    def of_unlabelled(self, unlabelled: Unlabelled, rows: Rows) -> NDArray[np.float32]:
+        dataset = unlabelled.dataset.take(rows)
+        ids = Texts.of(dataset, self.reader.tokenizer, max_length=self.texts.max_length).tokens.ids
+        with self.bench.screen.bar(f"features of {self.architecture}, without an answer", len(ids)) as bar:
+            seen = features(self.reader.network, ids, device=self.bench.device, progress=lambda done, total: bar(done))
+        return np.stack([seen, self._of_copies(ids)], axis=1)
+
+    def _of_copies(self, ids: Ragged) -> NDArray[np.float32]:
+        """Features of texts of which tokens were deleted, masked and swapped."""
+        tokenizer = self.reader.tokenizer
+        mask = tokenizer.unknown_id if tokenizer.mask_id is None else tokenizer.mask_id
+        copies = edited(ids, EditTokens(mask, tokenizer.special_ids), seed=self.bench.seed)
+        return features(self.reader.network, copies, device=self.bench.device)
 
     def recipes(self, question: Question) -> list[Recipe]:
         return recipes.for_fine_tuning_texts(self.bench.request, self.architecture, len(question.split.train))

@@ -13,7 +13,7 @@ from earnest.core.errors import OptionError, RunError, nearest
 KINDS = ("number", "category", "date", "text", "image", "id", "constant")
 TASKS = ("language-model", "masked-language-model")
 """What a running text can be learned for; what else there is to learn, the data says."""
-NOT_FOR_TEXT = ("target", "test", "metric", "types", "split", "group", "time")
+NOT_FOR_TEXT = ("target", "test", "unlabeled", "metric", "types", "split", "group", "time")
 """Options that ask something of columns."""
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from earnest.api import fine_tuning, reading, recipes
+from earnest.api import few_labels, fine_tuning, reading, recipes
 from earnest.api.deadline import has_time
 from earnest.api.encoded import Encodings
 from earnest.api.frozen import linear_on_features
@@ -46,18 +46,23 @@ def fit_texts(bench: Bench, question: Question) -> list[Candidate]:
 
     rung(fit_linear(bench, question, Encodings(question)))
     readers = _readers(bench) if has_time(bench, "pretrained networks") else []
+    learning = [reader for reader in readers if reader.learns]
     for reader in readers:
         if not reader.learns:
-            rung(linear_on_features(bench, question, _frozen(bench, question, reader)))
-    learning = [reader for reader in readers if reader.learns]
+            frozen = _frozen(bench, question, reader)
+            rung(linear_on_features(bench, question, frozen))
+            for candidate in () if learning else few_labels.on_features(bench, question, frozen):
+                rung(candidate)
     if (bench.request.model is None or not learning) and has_time(bench, "a network for the texts"):
         rung(from_scratch(a_while(bench, SCRATCH_SHARE) if learning else bench, question))
     for reader in learning if has_time(bench, "a pretrained encoder") else ():
         frozen = _frozen(bench, question, reader)
-        rung(linear_on_features(bench, question, frozen))
+        rung(linear := linear_on_features(bench, question, frozen))
+        for candidate in few_labels.on_features(bench, question, frozen):
+            rung(candidate)
         asked = len(question.split.test) + len(question.scored)
         in_time = replace(bench, clock=Within(bench.clock, asked * price))  # so that all can answer afterwards
-        for candidate in fine_tuning.climb(in_time, question, frozen, candidates[-1]):
+        for candidate in fine_tuning.climb(in_time, question, frozen, linear):
             rung(candidate)
     if len(candidates) > 1:
         sign = -1 if question.metric.higher_is_better else 1

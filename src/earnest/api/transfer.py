@@ -16,7 +16,7 @@ from earnest.api.frozen import Frozen
 from earnest.api.model_folder import Shipped
 from earnest.api.parts import Inputs, NetworkPart
 from earnest.api.pictures import Pictures, batches
-from earnest.api.question import Bench, Question, Rows
+from earnest.api.question import Bench, Question, Rows, Unlabelled
 from earnest.api.request import Request
 from earnest.core import weights as known_weights
 from earnest.core.progress import Screen
@@ -24,6 +24,7 @@ from earnest.core.recipe import Recipe
 from earnest.core.registry import models
 from earnest.core.weights import Preprocessing, Weights
 from earnest.core.words import InputSpec
+from earnest.data.augment import STRONG, altered
 from earnest.data.batches import ArrayBatches
 from earnest.data.cache import cache_folder
 from earnest.data.preparation import Normalise
@@ -122,6 +123,18 @@ class FrozenPictures(Frozen):
 
     def batches(self, question: Question, rows: Rows, recipe: Recipe, *, learning: bool = False) -> ArrayBatches:
         return batches(question, self.pictures, rows, recipe, self.normalise, learning=learning)
+
+    def altered(self, rows: Rows) -> NDArray[np.float32]:
+        return self._of_copies(self.pictures.array[rows])
+
+    def of_unlabelled(self, unlabelled: Unlabelled, rows: Rows) -> NDArray[np.float32]:
+        assert unlabelled.pictures is not None
+        array = unlabelled.pictures[rows]
+        return np.stack([self._look(array, cache_folder()), self._of_copies(array)], axis=1)
+
+    def _of_copies(self, array: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Features of pictures that were turned and recoloured, and of which a part was erased."""
+        return self._look(altered(array, STRONG, seed=self.bench.seed), cache_folder())
 
     def recipes(self, question: Question) -> list[Recipe]:
         return recipes.for_fine_tuning(self.bench.request, self.architecture, question.labels)

@@ -10,8 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from earnest.core.errors import OptionError, nearest
@@ -158,6 +160,8 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "jitter": lambda images, batch, step: colour_jitter(images),
 }
 """What a recipe's `augment` may name."""
+STRONG = ("affine", "jitter", "erase")
+"""What makes a strong view, after the usual ones: turned and slanted, recoloured, a part erased."""
 
 
 def _rows(batch: Batch) -> Tensor:
@@ -216,3 +220,18 @@ class Augmented:
             else:
                 images, targets = mixup(images, soft, self.mixup)
         return Batch(images, targets, batch.rows)
+
+
+def altered(pictures: NDArray[np.uint8], names: Sequence[str], *, seed: int) -> NDArray[np.uint8]:
+    """A copy of each picture (N, H, W, C), augmented; a function of the pictures and the seed."""
+    copies = np.empty_like(pictures)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for start in range(0, len(pictures), 256):
+            some = torch.from_numpy(np.ascontiguousarray(pictures[start : start + 256]))
+            images = some.permute(0, 3, 1, 2) / 127.5 - 1
+            for name in names:
+                images = AUGMENTATIONS[name](images, Batch(images), Step())
+            pixels = ((images + 1) * 127.5).round().clamp(0, 255).byte()
+            copies[start : start + 256] = pixels.permute(0, 2, 3, 1).numpy()
+    return copies

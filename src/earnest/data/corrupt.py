@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from earnest.core.words import Batch, Step
+from earnest.data.ragged import Ragged
+from earnest.data.text_batches import TextBatches
 
 
 @dataclass(frozen=True)
@@ -90,3 +94,15 @@ class EditTokens:
 def _chance(like: Tensor, probability: float) -> Tensor:
     """True with this probability, for each element by itself."""
     return torch.rand(like.shape, device=like.device) < probability
+
+
+def edited(ids: Ragged, edit: EditTokens, *, seed: int) -> Ragged:
+    """A copy of each of the texts, edited; a function of the texts and the seed."""
+    copies: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(ids)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for batch in TextBatches(ids, None, np.arange(len(ids)), batch_size=256, transform=edit).batches(Step()):
+            assert batch.rows is not None
+            for row, text, length in zip(batch.rows.tolist(), *batch.inputs, strict=True):
+                copies[row] = text[:length].numpy()
+    return Ragged.of(copies, ids.values.dtype)

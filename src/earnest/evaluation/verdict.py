@@ -23,7 +23,7 @@ TITLES = {
 
 
 def verdict(evaluation: dict[str, Any], *, shipped: str = "the network", noun: str = "rows") -> str:
-    """The verdict on an evaluation.json, of which "validation", "test", "metric" and "comparison" are read.
+    """The verdict on an evaluation.json, of which scores, "metric", "comparison" and "unlabelled" are read.
 
     `shipped` is what the user gets ("the network", "LightGBM", "linear"); `noun` what a row is ("images", "digits").
     """
@@ -31,6 +31,8 @@ def verdict(evaluation: dict[str, Any], *, shipped: str = "the network", noun: s
     metric = evaluation["metric"]
     sentence = _score(judged, metric, noun, unseen=evaluation["test"] is not None)
     sentence += _against(evaluation, judged, metric, shipped)
+    if evaluation.get("unlabelled") is not None:
+        sentence += _unlabelled(evaluation["unlabelled"], metric)
     if evaluation["test"] is None:
         sentence += " There was no test set: these rows also chose the model, so expect somewhat less on new ones."
     return sentence
@@ -66,6 +68,20 @@ def _against(evaluation: dict[str, Any], judged: dict[str, Any], metric: str, sh
     if ahead == _higher_is_better(compared["metric"]):
         return f"; {who} gets {theirs}, so {shipped} earns its keep (p {_p_phrase(p_value)})."
     return f"; {who} does better ({theirs}, p {_p_phrase(p_value)}): ship that."
+
+
+def _unlabelled(found: dict[str, Any], metric: str) -> str:
+    """Whether rows without an answer helped, on the rows that choose."""
+    rows = f"{found['rows']:,} rows without an answer"
+    if found["with"] is None:
+        return f" There was no time to learn from the {rows}."
+    scores = _show(found["with"]["score"], metric), _show(found["without"]["score"], metric)
+    if found["shipped"]:
+        return f" The {rows} helped: {scores[0]} with them, {scores[1]} without, where models were chosen."
+    return (
+        f" The {rows} did not help: {scores[0]} with them, {scores[1]} without, where models were chosen; what is "
+        "shipped learned from the labelled rows alone."
+    )
 
 
 def _no_better(judged: dict[str, Any], metric: str, trivial: str) -> bool:

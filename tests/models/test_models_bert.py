@@ -203,6 +203,21 @@ def test_answers_do_not_depend_on_padding_or_unpadding(name: str, pooling: str) 
         torch.testing.assert_close(network((ids.masked_fill(~real, 7), lengths)), expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["bert-tiny", "bert-modern-tiny"])
+@pytest.mark.parametrize("unpad", [False, True])
+def test_first_tokens_are_those_of_all_tokens(name: str, unpad: bool) -> None:
+    """The shortcut of pooling by the first token, its gradients too, against the encoder that works out every token."""
+    network = models[name].build(InputSpec("tokens", (64,), (90,)), 4, pooling="cls", unpad=unpad).eval().double()
+    ids, lengths, _ = texts(90)
+    found, expected = network.features((ids, lengths)), network.pooler(network.tokens((ids, lengths))[:, 0]).tanh()
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    weights_of = torch.randn_like(found)
+    body = [parameter for key, parameter in network.named_parameters() if not key.startswith("head.")]
+    gradients = [torch.autograd.grad((features * weights_of).sum(), body) for features in (found, expected)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
+
+
 def test_the_modern_variant_has_no_biases_and_no_positions() -> None:
     names = dict(models["bert-modern-tiny"].build(InputSpec("tokens", (16,), (90,)), 2).named_parameters())
     assert [name for name in names if "bias" in name] == ["head.bias"]

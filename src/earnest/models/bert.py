@@ -110,22 +110,28 @@ class Bert(nn.Module):
 
     def tokens(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         """(B, T) ids and (B,) lengths to what the encoder makes of each token, (B, T, width); padding is zeros."""
-        ids, lengths = inputs
-        packing = Packing.of(lengths, ids.shape[1], unpad=self.unpad)
-        x = self.embedding(packing.pack(ids), packing.positions)
-        rotation = self.rotary(packing.positions) if self.rotary is not None else None
-        for block in self.blocks:
-            x = block(x, packing, rotation)
-        return packing.pad(x if self.norm is None else self.norm(x))
+        packing = Packing.of(inputs[1], inputs[0].shape[1], unpad=self.unpad)
+        return packing.pad(self._encoded(inputs[0], packing, first=False))
 
     def features(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
-        tokens = self.tokens(inputs)
-        if self.pooler is not None:
-            return self.pooler(tokens[:, 0]).tanh()
-        return mean_of_tokens(tokens, inputs[1])
+        """What stands for each text, (B, width)."""
+        if self.pooler is None:
+            return mean_of_tokens(self.tokens(inputs), inputs[1])
+        packing = Packing.of(inputs[1], inputs[0].shape[1], unpad=self.unpad)
+        return self.pooler(self._encoded(inputs[0], packing, first=True)).tanh()
 
     def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         return self.head(self.dropout(self.features(inputs)))
+
+    def _encoded(self, ids: Tensor, packing: Packing, *, first: bool) -> Tensor:
+        """(N, width), or of each text's first token alone, (B, width), which spares the last block most of its work."""
+        x = self.embedding(packing.pack(ids), packing.positions)
+        rotation = self.rotary(packing.positions) if self.rotary is not None else None
+        *lower, last = self.blocks
+        for block in lower:
+            x = block(x, packing, rotation)
+        x = last.first(x, packing, rotation) if first else last(x, packing, rotation)
+        return x if self.norm is None else self.norm(x)
 
     def load_encoder(self, state: Mapping[str, Tensor]) -> None:
         """Take everything but the head from `state`, which may hold more than is asked for, and may lack a pooler.

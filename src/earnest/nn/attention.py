@@ -87,6 +87,15 @@ class SelfAttention(nn.Module):
         )
         return self.out(packing.pack(attended.transpose(1, 2)).flatten(1))
 
+    def first(self, tokens: Tensor, packing: Packing, rotation: Rotation | None = None) -> Tensor:
+        """As `forward`, of each row's first token alone: (N, width) to (B, width)."""
+        assert not self.causal, "a causal row's first token sees nothing but itself"
+        query, key, value = self._project(tokens, packing, rotation)
+        attended = F.scaled_dot_product_attention(
+            query[:, :, :1], key, value, attn_mask=packing.mask, dropout_p=_rate(self.dropout)
+        )
+        return self.out(attended.flatten(1))
+
     def extend(
         self, tokens: Tensor, packing: Packing, rotation: Rotation | None, past: KeysAndValues | None
     ) -> tuple[Tensor, KeysAndValues]:
@@ -107,7 +116,7 @@ class SelfAttention(nn.Module):
         if rotation is not None:
             turned = rotation(projected[:, :2].flatten(1, 2)).unflatten(1, (2, self.heads))
             projected = torch.cat([turned, projected[:, 2:]], 1)
-        query, key, value = packing.pad(projected).permute(2, 0, 3, 1, 4).unbind(0)
+        query, key, value = (each.transpose(1, 2) for each in packing.pad(projected).unbind(2))
         return query, key, value
 
 

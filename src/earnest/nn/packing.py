@@ -29,6 +29,8 @@ class Packing:
     """(N,) the place of each token in the flattened padded batch; None: all of them, in order."""
     mask: Tensor | None
     """(B, 1, 1, T) which keys are real; None: all are."""
+    starts: Tensor
+    """(B,) the place of each row's first token in the matrix."""
 
     @classmethod
     def of(cls, lengths: Tensor, width: int, *, unpad: bool = True) -> Packing:
@@ -40,12 +42,13 @@ class Packing:
         every = torch.arange(width, device=lengths.device).expand(rows, width)
         real = every < lengths[:, None]
         mask = real[:, None, None]
+        starts = torch.arange(rows, device=lengths.device) * width
         if not unpad or lengths.is_meta or torch.compiler.is_exporting():
-            return cls(rows, width, every.flatten(), None, mask)
+            return cls(rows, width, every.flatten(), None, mask, starts)
         if real.all():
-            return cls(rows, width, every.flatten(), None, None)
+            return cls(rows, width, every.flatten(), None, None, starts)
         places = real.flatten().nonzero()[:, 0]
-        return cls(rows, width, every.flatten()[places], places, mask)
+        return cls(rows, width, every.flatten()[places], places, mask, lengths.cumsum(0) - lengths)
 
     def pack(self, padded: Tensor) -> Tensor:
         """(B, T, ...) to (N, ...)."""
@@ -58,6 +61,11 @@ class Packing:
             empty = tokens.new_zeros(self.num_rows * self.width, *tokens.shape[1:])
             tokens = empty.index_copy(0, self.places, tokens)
         return tokens.unflatten(0, (self.num_rows, self.width))
+
+
+def first_tokens(tokens: Tensor, packing: Packing) -> Tensor:
+    """Each row's first token: (N, D) to (B, D)."""
+    return tokens.index_select(0, packing.starts)
 
 
 def mean_of_tokens(hidden: Tensor, lengths: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from earnest.nn.attention import CrossAttention, KeysAndValues, Rotation, SelfAttention
-from earnest.nn.packing import Packing
+from earnest.nn.packing import Packing, first_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,13 @@ class EncoderBlock(nn.Module):
 
     def forward(self, tokens: Tensor, packing: Packing, rotation: Rotation | None = None) -> Tensor:
         """(N, width) to (N, width)."""
-        tokens = self._add(tokens, lambda x: self.attention(x, packing, rotation), self.attention_norm)
-        return self._add(tokens, self.feed_forward, self.feed_forward_norm)
+        normed = self.attention_norm(tokens) if self.norm_first else tokens
+        return self._go_on(tokens, self.attention(normed, packing, rotation))
+
+    def first(self, tokens: Tensor, packing: Packing, rotation: Rotation | None = None) -> Tensor:
+        """As `forward`, of each row's first token alone, (B, width): less is then left to do after attention."""
+        normed = self.attention_norm(tokens) if self.norm_first else tokens
+        return self._go_on(first_tokens(tokens, packing), self.attention.first(normed, packing, rotation))
 
     def extend(
         self, tokens: Tensor, packing: Packing, rotation: Rotation | None, past: KeysAndValues | None
@@ -91,13 +96,14 @@ class EncoderBlock(nn.Module):
         """As `forward` for tokens that follow those of `past`, in rows without padding; and the past with them."""
         normed = self.attention_norm(tokens) if self.norm_first else tokens
         attended, present = self.attention.extend(normed, packing, rotation, past)
+        return self._go_on(tokens, attended), present
+
+    def _go_on(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """The rest of the block: tokens and what attention made of them, then the feed-forward network."""
         tokens = tokens + self.dropout(attended)
         if not self.norm_first:
             tokens = self.attention_norm(tokens)
-        return self._add(tokens, self.feed_forward, self.feed_forward_norm), present
-
-    def _add(self, x: Tensor, part: Callable[[Tensor], Tensor], norm: nn.Module) -> Tensor:
-        return add(x, part, norm, self.dropout, norm_first=self.norm_first)
+        return add(tokens, self.feed_forward, self.feed_forward_norm, self.dropout, norm_first=self.norm_first)
 
 
 class DecoderBlock(nn.Module):

@@ -76,6 +76,12 @@ def fit(
         str | None,
         typer.Option(metavar="PATH", rich_help_panel=DATA, help="Data for the last look.  [default: a fifth of DATA]"),
     ] = None,
+    unlabeled: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", rich_help_panel=DATA, help="More rows, without an answer, where few have one: for classes."
+        ),
+    ] = None,
     types: Annotated[
         list[str] | None,
         typer.Option(
@@ -170,6 +176,7 @@ def fit(
     - `earnest fit visits.csv --target readmitted --group patient --type ward=category`
     - `earnest fit sales.csv --target revenue --time date --metric mae`
     - `earnest fit shakespeare.txt --task language-model` — then `earnest generate runs/shakespeare`
+    - `earnest fit few.csv --target label --unlabeled more.csv` — few rows have an answer, many have none
     """
     from earnest.api.fit import fit as verb
 
@@ -178,6 +185,7 @@ def fit(
         target=target,
         task=task,
         test=test,
+        unlabeled=unlabeled,
         out=out,
         overwrite=overwrite,
         seed=seed,

@@ -224,7 +224,7 @@ def test_what_is_no_better_is_not_shipped(earnest: Earnest, tmp_path: Path) -> N
     ("more", "complaint"),
     [
         ("nowhere.csv", "there is no file or folder"),
-        ("empty.csv", "holds no row"),
+        ("empty.csv", "is empty"),
         ("header.csv", "a header and no rows"),
         ("other.csv", "lacks the column 'size'"),
         ("few.csv", "that are not in"),

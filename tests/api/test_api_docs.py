@@ -18,7 +18,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {ROOT / "docs" / "estimators.md"})
 """All but one, whose results are looked at beside the estimators."""
-SLOW = {"README.md", "images.md", "python.md", "tables.md", "zoo.md"}
+SLOW = {"README.md", "few-labels.md", "images.md", "python.md", "tables.md", "tagging.md", "zoo.md"}
 """Pages whose examples fit for longer than some seconds."""
 INSTALLING = ("python -m venv", ". .venv/bin/activate", "pip install", "pytest")
 """What CI does in an environment of its own."""
@@ -72,6 +72,30 @@ def write_sales(path: Path, num: int = 60) -> None:
     write_table(path, rows)
 
 
+def write_sentences(folder: Path, num: int = 60) -> None:
+    """Tagged sentences, more of them, and new ones without tags."""
+    rng = default_rng(4)
+    for name, first in (("train.conll", 0), ("more.conll", num)):
+        sentences = []
+        for i in range(first, first + num):
+            person, place = rng.choice(["Ada", "Bob", "Cleo"]), rng.choice(["Paris", "Rome", "Oslo"])
+            sentences.append(f"{i} O\n{person} B-PER\nlives O\nin O\n{place} B-LOC\n. O\n")
+        (folder / name).write_text("\n".join(sentences))
+    (folder / "new.txt").write_text("Ada lives in Rome.\nBob lives in Paris.\n")
+
+
+def write_tickets(folder: Path, num: int = 40) -> None:
+    """Texts, of few of which it is said what they are about."""
+    rng = default_rng(6)
+    words = {"bill": ["invoice", "refund", "charged"], "login": ["password", "locked", "account"]}
+    for name, columns in (("few", 2), ("more", 1), ("more-labels", 2)):
+        rows = [["text", "label"]]
+        for i in range(num):
+            label = ("bill", "login")[i % 2]
+            rows.append([f"ticket {name} {i}: {' '.join(rng.choice(words[label], 4))}", label])
+        write_table(folder / f"{name}.csv", [row[:columns] for row in rows])
+
+
 def write_text(folder: Path) -> None:
     """A text in scenes, a recipe for it, and reviews in the same words."""
     rng = default_rng(7)
@@ -99,6 +123,8 @@ def write_data(folder: Path) -> None:
     write_visits(folder / "visits.csv")
     write_sales(folder / "sales.csv")
     write_text(folder)
+    write_sentences(folder)
+    write_tickets(folder)
 
 
 @pytest.fixture

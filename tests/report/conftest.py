@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_runs import HOSTILE, classification, log_training, regression, start
+from fake_runs import HOSTILE, classification, log_training, regression, start, tagging
 from numpy.random import default_rng
 
 from earnest.core.run import Run
@@ -19,6 +19,11 @@ def digits_run(tmp_path: Path) -> Run:
 @pytest.fixture
 def prices_run(tmp_path: Path) -> Run:
     return regression(tmp_path / "prices", seed=2)
+
+
+@pytest.fixture
+def tagging_run(tmp_path: Path) -> Run:
+    return tagging(tmp_path / "names", seed=6)
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ def card(run: Run) -> str:
     return write_card(run).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["digits_run", "prices_run", "unfinished_run", "bare_run", "many_classes_run"])
+@pytest.mark.parametrize(
+    "name", ["digits_run", "prices_run", "tagging_run", "unfinished_run", "many_classes_run", "bare_run"]
+)
 def test_no_slot_is_left_empty(name: str, request: pytest.FixtureRequest) -> None:
     text = card(request.getfixturevalue(name))
     assert text.startswith("# ")

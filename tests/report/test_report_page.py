@@ -15,7 +15,7 @@ from numpy.random import default_rng
 from earnest.core.run import Run
 from earnest.report.page import MAX_BYTES, write_report
 
-RUNS = ["digits_run", "prices_run", "many_classes_run", "unfinished_run", "bare_run", "hostile_run"]
+RUNS = ["digits_run", "prices_run", "tagging_run", "many_classes_run", "unfinished_run", "bare_run", "hostile_run"]
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -109,7 +109,7 @@ def test_every_part_of_a_regression_is_there(prices_run: Run) -> None:
     assert "That is within what chance alone can do." in reader.text
 
 
-@pytest.mark.parametrize("run", ["digits_run", "prices_run", "many_classes_run"], indirect=True)
+@pytest.mark.parametrize("run", ["digits_run", "prices_run", "tagging_run", "many_classes_run"], indirect=True)
 def test_the_numbers_shown_are_those_of_the_files(run: Run) -> None:
     rng = default_rng(int.from_bytes(run.path.name.encode()))
     evaluation = run.read("evaluation.json")
@@ -119,7 +119,7 @@ def test_the_numbers_shown_are_those_of_the_files(run: Run) -> None:
                 values[name] = score(rng.uniform(0.2, 0.9), rng.uniform(0.005, 0.05))
     run.write("evaluation.json", evaluation)
     text = read(run).text
-    percents = ("accuracy", "balanced_accuracy", "f1_macro")
+    percents = ("accuracy", "balanced_accuracy", "f1_macro", "f1", "precision", "recall")
     for scores in (evaluation["validation"], evaluation["test"]):
         for values in (scores["metrics"], *scores["baselines"].values()):
             for name, interval in values.items():

@@ -17,7 +17,7 @@ def shown(run: Run, *, width: int = 80, terminal: bool = False) -> str:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("name", ["digits_run", "prices_run", "many_classes_run", "hostile_run"])
+@pytest.mark.parametrize("name", ["digits_run", "prices_run", "tagging_run", "many_classes_run", "hostile_run"])
 def test_it_fits_80_columns_and_a_pipe_gets_no_codes(name: str, request: pytest.FixtureRequest) -> None:
     text = shown(request.getfixturevalue(name))
     assert max(len(line) for line in text.splitlines()) <= 80

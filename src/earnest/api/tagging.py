@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
 
 from earnest.api import reading, recipes
+from earnest.api.deadline import has_time
 from earnest.api.networks import a_while
 from earnest.api.question import Bench
 from earnest.api.tag_networks import fine_tuned, recurrent
@@ -13,6 +15,7 @@ from earnest.api.tag_parts import CommonestPart, LinearTagsPart, TagPart
 from earnest.api.tag_question import TagCandidate, TagQuestion, f1
 from earnest.core import vectors as known_vectors
 from earnest.core.progress import duration
+from earnest.core.registry import models
 from earnest.core.vectors import Vectors
 from earnest.evaluation.tag_baselines import CommonestTags, LinearTags
 
@@ -36,13 +39,13 @@ def fit_taggers(bench: Bench, question: TagQuestion) -> list[TagCandidate]:
     rung("commonest tag of each word", lambda: CommonestPart(CommonestTags.fit(train, tags), question.labels))
     rung("linear on words and neighbours", linear)
     weights = None if request.from_scratch else reading.suited(request)
-    if request.model is None or weights is None:
-        vectors = _vectors(bench)
-        within = bench if weights is None else a_while(bench, RECURRENT_SHARE)
+    if (request.model is None or weights is None) and has_time(bench, "a network of words"):
         name = recipes.for_tagging(request, len(train)).model
+        vectors = _vectors(bench, name)
+        within = bench if weights is None else a_while(bench, RECURRENT_SHARE)
         name += " from scratch" if vectors is None else f" on {known_vectors.available()[0].name}"
         rung(name, lambda: recurrent(within, question, vectors))
-    if weights is not None and bench.clock.left() > recipes.reserve(request):
+    if weights is not None and has_time(bench, "a pretrained encoder"):
         screen.say(f"starting from {weights.name} ({weights.licence}); --from-scratch does without")
         reader = reading.encoder(weights, request, screen)
         rung(f"fine-tuned {reader.architecture}", lambda: fine_tuned(bench, question, reader))
@@ -63,9 +66,10 @@ def _candidate(bench: Bench, question: TagQuestion, name: str, fit: Callable[[],
     return TagCandidate(name, part, answers, score, seconds, f"{a_thousand:.2g} s for 1,000 sentences")
 
 
-def _vectors(bench: Bench) -> Vectors | None:
-    """Pretrained word vectors, where some are on this machine and wanted."""
+def _vectors(bench: Bench, model: str) -> Vectors | None:
+    """Pretrained word vectors, where some are on this machine and wanted, and the model can be as wide as they are."""
     here = known_vectors.available()
-    if bench.request.from_scratch or not here:
+    fits = "embedding_width" in inspect.signature(models[model].build).parameters
+    if bench.request.from_scratch or not here or not fits:
         return None
     return known_vectors.load(here[0].name, offline=bench.request.offline, announce=bench.screen.say)

@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 NUM_BUCKETS = 1 << 18
 """Rows of the linear model's weights, which features share by a hash (Weinberger et al. 2009)."""
 EPOCHS, BATCH, RATE = 5, 512, 0.1
+START = 0.1
+"""What the squares of gradients begin with, so that one that is nothing but rounding moves nothing."""
 LONGEST_AFFIX = 4
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """Spreads numbers over all bits (Knuth's multiplicative hashing)."""
@@ -68,7 +70,7 @@ class LinearTags:
         """Five passes of AdaGrad (Duchi et al. 2011), which suits features of which few are ever there."""
         inputs = torch.from_numpy(features(sentences))
         targets = torch.from_numpy(np.concatenate([np.asarray(its, np.int64) for its in tags]))
-        weights, squares = torch.zeros(NUM_BUCKETS, num_tags), torch.full((NUM_BUCKETS, num_tags), 1e-12)
+        weights, squares = torch.zeros(NUM_BUCKETS, num_tags), torch.full((NUM_BUCKETS, num_tags), START)
         generator = torch.Generator().manual_seed(seed)
         for _ in range(EPOCHS):
             for rows in torch.randperm(len(inputs), generator=generator).split(BATCH):

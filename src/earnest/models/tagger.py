@@ -36,7 +36,7 @@ class CharacterCNN(nn.Module):
 
     def __init__(self, num_characters: int, *, width: int = 30, num_filters: int = 30, dropout: float = 0.0) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(num_characters, width, padding_idx=0)
+        self.embedding = _embedding(num_characters, width)
         self.dropout = nn.Dropout(dropout)
         self.conv = nn.Conv1d(width, num_filters, 3, padding=1)
         self.num_features = num_filters
@@ -88,7 +88,7 @@ class RecurrentTagger(nn.Module):
                 f"the model {model!r} reads words, and this input is a {spec.kind}; choose a model for it."
             )
         num_words, num_characters, num_shapes = (*spec.cardinalities, 0, 0)[:3]
-        self.words = nn.Embedding(num_words, embedding_width, padding_idx=0)
+        self.words = _embedding(num_words, embedding_width)
         self.characters = (
             CharacterCNN(num_characters, num_filters=character_filters, dropout=dropout) if num_characters else None
         )
@@ -141,6 +141,15 @@ class RecurrentTagger(nn.Module):
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Scores of tags (B, T, num_tags)."""
         return self.head(self.dropout(self.tokens(inputs)))
+
+
+def _embedding(num_rows: int, width: int) -> nn.Embedding:
+    """Rows as small as in arXiv:1603.01354, so that what a rare word learns outweighs where it began; row 0 is 0."""
+    embedding = nn.Embedding(num_rows, width, padding_idx=0)
+    bound = (3 / width) ** 0.5
+    with torch.no_grad():
+        embedding.weight[1:].uniform_(-bound, bound)
+    return embedding
 
 
 class TokenEncoder(Protocol):

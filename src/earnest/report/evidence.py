@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,11 +126,32 @@ class Evidence:
         }.get(str(self.facts.get("status")), "Everything is saved. Go on where it stopped with the command below.")
 
     @property
+    def is_tagging(self) -> bool:
+        """Whether every word of a sentence is answered."""
+        return (self.evaluation or {}).get("task") == "tagging"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is a language model, which goes on with a text."""
+        return self.facts["request"].get("task") == "language-model"
+
+    @property
+    def noun(self) -> str:
+        """What an example is called."""
+        unit = (self.evaluation or {}).get("unit")
+        return str(unit).removesuffix("s") if unit else "sentence" if self.is_tagging else "row"
+
+    @property
     def question(self) -> str:
         """What was asked, in a few words."""
         target = (self.evaluation or {}).get("target") or self.facts["request"].get("target")
         data = Path(str(self.facts["request"].get("data", "the data"))).name
         labels = (self.evaluation or {}).get("labels") or []
+        if self.is_tagging:
+            types = [str(row["label"]) for row in (self.evaluation or {}).get("per_class") or []]
+            return f"Finding {', '.join(types[:8])}{', ...' if len(types) > 8 else ''} in the sentences of {data}"
+        if self.goes_on:
+            return f"Going on with a text like {data}"
         if not target:
             return f"Learning from {data}"
         return f"Predicting “{target}” from {data}" + (f", one of {len(labels):,} classes" if labels else "")
@@ -153,6 +174,32 @@ class Evidence:
             if count and truth != prediction
         ]
         return sorted(pairs, key=lambda pair: (-pair.count, -pair.share))[:num]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Some words of a sentence: a marked span, or what lies between."""
+
+    text: str
+    kind: str | None
+    """Of a span; None between them."""
+    agrees: bool
+    """Whether the other side has this span too."""
+
+
+def segments(tokens: Sequence[str], spans: Sequence[Sequence[Any]], others: Sequence[Sequence[Any]]) -> list[Segment]:
+    """A sentence in marked and unmarked stretches; `spans` are (type, first token, one past the last), in order."""
+    known = {tuple(span) for span in others}
+    found, end = [], 0
+    for span in spans:
+        kind, start, stop = span
+        if start > end:
+            found.append(Segment(" ".join(tokens[end:start]), None, True))
+        found.append(Segment(" ".join(tokens[start:stop]), str(kind), tuple(span) in known))
+        end = stop
+    if end < len(tokens):
+        found.append(Segment(" ".join(tokens[end:]), None, True))
+    return found
 
 
 def ranked(baselines: Json, metric: str) -> list[tuple[str, Json]]:

@@ -76,7 +76,7 @@ def _score_figures(evidence: Evidence, evaluation: Json) -> list[KeyFigure]:
     metric, scores = evaluation["metric"], evaluation[evidence.part]
     name = wording.metric(metric).title
     ours = scores["metrics"].get(metric, {"value": None})
-    rows = f"{wording.bounds(metric, ours)} (95% interval), on {scores['n']:,} {evidence.part} rows"
+    rows = f"{wording.bounds(metric, ours)} (95% interval), on {scores['n']:,} {evidence.part} {evidence.noun}s"
     figures = [KeyFigure(f"{name}, {evidence.part}", wording.interval(metric, ours), rows)]
     for best, values in ranked(scores["baselines"], metric)[:1]:
         theirs = values.get(metric, {"value": None})

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from earnest.core import atomic
 from earnest.core.run import Run
 from earnest.report import figures, wording
-from earnest.report.evidence import Evidence, Json, ranked, thumbnail
+from earnest.report.evidence import Evidence, Json, ranked, segments, thumbnail
 
 MAX_BYTES = 5_000_000
 """The page is smaller than this."""
@@ -77,7 +77,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("earnest", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals["wording"] = wording
+    environment.globals |= {"wording": wording, "segments": segments}
     environment.filters |= {
         "shell": shlex.quote,
         "python": partial(json.dumps, ensure_ascii=False),

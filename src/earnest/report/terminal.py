@@ -15,6 +15,9 @@ from earnest.report.evidence import Json, ranked
 NUM_FINDINGS = 3
 """Findings that are named; the rest are counted."""
 
+SAMPLE_LINES = 8
+"""Of made-up text."""
+
 SEVERITY_STYLES = {"high": "bold red", "medium": "yellow", "low": "dim", "info": "dim"}
 
 
@@ -23,6 +26,8 @@ def summary(evaluation: Json, audit: Json | None, run_path: Path) -> RenderableT
     parts: list[RenderableType] = [Text(wording.shorten(evaluation["verdict"], 600), style="bold"), _scores(evaluation)]
     if evaluation.get("comparison"):
         parts.append(_comparison(evaluation["comparison"]))
+    if evaluation.get("samples"):
+        parts.append(_sample(evaluation["samples"][0]))
     if audit is not None:
         parts.append(_findings(audit))
     parts.append(Text.assemble("Report: ", (str(run_path / "report.html"), "underline"), overflow="fold"))
@@ -34,7 +39,8 @@ def _scores(evaluation: Json) -> Table:
     part = "test" if evaluation.get("test") else "validation"
     scores, metric = evaluation[part], evaluation["metric"]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(f"on {scores['n']:,} {part} rows", overflow="fold", max_width=36)
+    noun = evaluation.get("unit") or ("sentences" if evaluation.get("task") == "tagging" else "rows")
+    table.add_column(f"on {scores['n']:,} {part} {noun}", overflow="fold", max_width=36)
     table.add_column(wording.metric(metric).title, justify="right", no_wrap=True)
     table.add_column("95% interval", justify="right", no_wrap=True)
     rows = [("this model", scores["metrics"]), *ranked(scores["baselines"], metric)]
@@ -55,6 +61,12 @@ def _comparison(comparison: Json) -> Text:
         f"Paired difference to {wording.shorten(comparison['against'])}: {difference}, "
         f"{wording.probability(comparison['p_value'])}{', within what chance can do' if chance else ''}"
     )
+
+
+def _sample(text: str) -> Text:
+    """The beginning of what a language model made up."""
+    lines = [wording.shorten(line, 76) for line in text.strip().splitlines()[:SAMPLE_LINES]]
+    return Text("\n".join(["It goes on like this:", *(f"  {line}" for line in lines)]))
 
 
 def _findings(audit: Json) -> Text:

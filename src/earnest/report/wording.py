@@ -37,13 +37,37 @@ _KNOWN = (
     Metric("rmse", "RMSE", "typical error, large ones weigh more; lower is better", higher_is_better=False),
     Metric("mae", "MAE", "mean absolute error; lower is better", higher_is_better=False),
     Metric("r2", "R²", "share of the target's variance that is explained"),
+    Metric(
+        "bits_per_character",
+        "bits per character",
+        "what the text would cost, were it packed by this model; lower is better",
+        higher_is_better=False,
+    ),
+    Metric("nats", "nats", "how surprising a token was, -log p, on average; lower is better", higher_is_better=False),
+    Metric(
+        "perplexity",
+        "perplexity",
+        "among so many tokens, all equally likely, choosing would be as hard; lower is better",
+        higher_is_better=False,
+    ),
 )
 METRICS = {metric.name: metric for metric in _KNOWN}
+_OF_TAGS = {
+    "f1": "harmonic mean of precision and recall, over all entities",
+    "precision": "share right among the entities given: of the right type, and neither longer nor shorter",
+    "recall": "share of the true entities that were found so",
+    "accuracy": "share of words whose tag is right; mostly easy words that belong to no entity",
+}
 
 
 def metric(name: str) -> Metric:
     """The metric called `name`; one that is not known is shown under its own name."""
     return METRICS.get(name) or Metric(name, name.replace("_", " "), "")
+
+
+def meaning(name: str, *, of_tags: bool = False) -> str:
+    """What a metric says, in a few words; some say another thing of sentences' tags than of rows."""
+    return (_OF_TAGS.get(name) if of_tags else None) or metric(name).meaning
 
 
 def score(name: str, value: float | None, half_width: float | None = None) -> str:

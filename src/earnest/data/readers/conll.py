@@ -26,7 +26,7 @@ from earnest.data import tag_schemes
 from earnest.data.dataset import Column, Dataset, Part
 from earnest.data.digests import row_digests
 from earnest.data.layout import is_hidden
-from earnest.data.readers.content import decode, read_bytes
+from earnest.data.readers.content import check_lines, decode, read_bytes
 from earnest.data.splits import PART_NAMES
 
 _SUFFIX = re.compile(r"\.(conll\w*|iob\d?|bio|bioes|bilou)(\.txt)?(\.gz)?$", re.IGNORECASE)
@@ -168,6 +168,8 @@ def _parted(path: Path, notes: list[str]) -> tuple[list[Path], list[Part] | None
 
 
 def _read(path: Path, *, tagged: bool) -> _File:
+    if path.is_file():
+        check_lines(path)
     content = read_bytes(path)
     if not content.strip():
         raise DataError(f"{path} is empty.")

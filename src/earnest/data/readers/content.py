@@ -11,6 +11,9 @@ MAX_BYTES = 16 << 30
 MAX_RATIO, SUSPICIOUS_BYTES = 200, 1 << 30
 """A file that unpacks to more than `MAX_BYTES`, or to `MAX_RATIO` times its size and `SUSPICIOUS_BYTES`, is a bomb."""
 
+MAX_LINE = 16 << 20
+"""Bytes of a line, where lines are tokens or sentences."""
+
 SIGNATURES = {
     b"\x89PNG": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
@@ -39,6 +42,26 @@ def read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}).") from error
     return _gunzip(content, path) if path.suffix.lower() == ".gz" else content
+
+
+def check_lines(path: Path) -> None:
+    """Check, before a file is in memory, that it has lines of which each fits there many times over.
+
+    Raises:
+        DataError: one is longer than `MAX_LINE`; it is named.
+    """
+    number, length = 1, 0
+    with path.open("rb") as file:
+        while chunk := file.read(MAX_LINE):
+            first = chunk.find(b"\n")
+            length += len(chunk) if first < 0 else first
+            if length > MAX_LINE:
+                raise DataError(
+                    f"{path}, line {number} is longer than {MAX_LINE >> 20} MiB; a line should be "
+                    "a token, or a sentence. Is it the right file?"
+                )
+            if first >= 0:
+                number, length = number + chunk.count(b"\n"), len(chunk) - chunk.rfind(b"\n") - 1
 
 
 def decode(content: bytes, path: Path) -> tuple[str, list[str]]:

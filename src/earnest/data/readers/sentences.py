@@ -16,7 +16,7 @@ from earnest.data.digests import row_digests
 from earnest.data.layout import suffix
 from earnest.data.readers import table
 from earnest.data.readers.conll import is_conll, read_tokens
-from earnest.data.readers.content import decode, read_bytes
+from earnest.data.readers.content import check_lines, decode, read_bytes
 from earnest.data.values import without_surrogates
 
 _TABLES = tuple(ending for ending in table.EXTENSIONS if ending != ".txt")
@@ -38,13 +38,15 @@ def read_sentences(path: Path) -> Dataset:
         return _of_table(path)
     if not path.is_file() or is_conll(path):
         return read_tokens(path)
+    check_lines(path)
     content = read_bytes(path)
     text, notes = decode(content, path)
     lines = text.split("\n")
     if not text.strip():
         raise DataError(f"{path} is empty.")
     if _in_columns(lines):
-        return read_tokens(path)
+        dataset = read_tokens(path)
+        return replace(dataset, notes=(*dataset.notes, "read as a token a line, the first of its columns"))
     filled = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     names = tuple(f"line {number}" for number, _ in filled)
     fingerprint = hashlib.sha256(content).hexdigest()

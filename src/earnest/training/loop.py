@@ -116,7 +116,8 @@ def _train_epoch(
                 found = update.take(state, batch, recipe, phase, its, lambda s=its: _reseed(s, s.phase))  # type: ignore[misc]
                 troubles += [Event(trouble.kind, its, position.step, trouble.values) for trouble in found]
                 values |= state.latest if len(stage.phases) == 1 else _prefixed(phase.name, state.latest)
-        processes.same_everywhere([*state.model.buffers(), *state.task.buffers()])
+        if processes.world() > 1:
+            processes.same_everywhere([*state.model.buffers(), *state.task.buffers()])
         position.index += 1
         position.step += 1
         yield from troubles

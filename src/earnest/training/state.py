@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from earnest.core.words import Task
+from earnest.core.words import Phase, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,19 @@ class TrainState:
     """What the source made for this epoch."""
     latest: dict[str, float] = field(default_factory=dict)
     """How the latest update went; told, not kept."""
+    _parameters: dict[str, tuple[list[nn.Parameter], list[nn.Parameter]]] = field(default_factory=dict)
+    """What `parameters_of` found for the stage at hand."""
     _waiting: dict[str, list[dict[int, dict[str, Any]]]] = field(default_factory=dict)
     """Optimiser states from a checkpoint, until the stage has built the optimisers they belong to."""
+
+    def parameters_of(self, phase: Phase) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The parameters that a phase of the stage at hand moves, and those that it keeps as they are."""
+        if phase.name not in self._parameters:
+            moved = [parameter for _, parameter in phase.params(self.model)]
+            its = {id(parameter) for parameter in moved}
+            kept = [p for p in self.model.parameters() if p.requires_grad and id(p) not in its]
+            self._parameters[phase.name] = (moved, kept)
+        return self._parameters[phase.name]
 
     def next_stage(self) -> None:
         """Stand before the first batch of the next stage, with optimisers and schedule to be made anew.
@@ -80,6 +91,7 @@ class TrainState:
         _copy(dict(self.model.named_parameters()), self.average)
         self.position = Position(stage=self.position.stage + 1, step=self.position.step)
         self.optimisers, self.average, self.course, self.norms, self.stale_epochs = {}, {}, (), {}, 0
+        self._parameters = {}
 
     def add(self, sums: dict[str, float]) -> None:
         """Add an update's losses and weight to the epoch's."""

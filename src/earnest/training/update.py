@@ -49,14 +49,14 @@ def take(
         Diverged: this was the last of 25 bad steps in a row.
     """
     recipe = recipe.but(**phase.overrides) if phase.overrides else recipe
-    moved = [parameter for _, parameter in phase.params(state.model)]
+    moved, kept = state.parameters_of(phase)
     before = [buffer.clone() for buffer in _buffers(state)]
     troubles = []
     factor = optimisers.set_progress(state.optimisers[phase.name], recipe, here.progress)
     while True:
         reseed()
         try:
-            with _only(state.model, moved):
+            with _without_gradients(kept):
                 sums = sum_gradients(state, batch, here)
             break
         except RuntimeError as error:
@@ -167,14 +167,12 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 
 @contextmanager
-def _only(model: nn.Module, moved: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Inside, only the `moved` parameters want gradients."""
-    wanted = {id(parameter) for parameter in moved}
-    frozen = [p for p in model.parameters() if p.requires_grad and id(p) not in wanted]
-    for parameter in frozen:
+def _without_gradients(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Inside, these parameters want no gradients."""
+    for parameter in parameters:
         parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in frozen:
+        for parameter in parameters:
             parameter.requires_grad_(True)

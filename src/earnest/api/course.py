@@ -17,6 +17,7 @@ from earnest import __version__
 from earnest.api import language, language_outcome, masked, outcome, tag_outcome, tag_question
 from earnest.api.checks import check_is_table, check_model, check_names, concerning, group_of, is_tagged
 from earnest.api.columns import fit_columns
+from earnest.api.encoder_folder import TASK as MASKED
 from earnest.api.images import fit_images
 from earnest.api.language_recipes import for_language, for_masked_language
 from earnest.api.language_text import in_tokens
@@ -146,7 +147,7 @@ def _learn_from_rows(bench: Bench) -> None:
 
 def _learn_from_text(bench: Bench) -> None:
     """Each token of a running text is told from those before it, or those that are missing from the others."""
-    is_masked = bench.request.task == masked.TASK
+    is_masked = bench.request.task == MASKED
     corpus = read_corpus(bench.request.data)
     recipe = for_masked_language(bench.request) if is_masked else for_language(bench.request, len(corpus))
     text = in_tokens(bench, corpus, recipe)

@@ -12,9 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from earnest import __version__
@@ -121,7 +119,7 @@ class LanguageModel:
         commonest = len(self.tokenizer.special_ids)
         return "\n" if self.tokenizer.knows("\n") else self.tokenizer.decode([commonest])
 
-    def _ids(self, prompt: str) -> NDArray[np.int32]:
+    def _ids(self, prompt: str) -> list[int]:
         """The prompt's tokens."""
         strange = [character for character in dict.fromkeys(prompt) if not self.tokenizer.knows(character)]
         if strange:
@@ -129,8 +127,7 @@ class LanguageModel:
             raise OptionError(f"the text that this model learned from has no {shown}; leave that out of the prompt.")
         if not prompt:
             raise OptionError("the prompt is empty: give the text a beginning, or leave --prompt out.")
-        ids: NDArray[np.int32] = self.tokenizer.encode([prompt], bare=True).ids[0]
-        return ids
+        return [int(token) for token in self.tokenizer.encode([prompt], bare=True).ids[0]]
 
     def _decoded(self, tokens: Iterator[int]) -> Iterator[str]:
         """Text as soon as its characters are whole."""

@@ -67,12 +67,9 @@ class Told:
         found = bootstrap(statistics, len(self.tokens), seed=seed)
         return {metric: interval.as_json() for metric, interval in zip(everything, found, strict=True)}
 
-    def comparison(self, ours: str, *, seed: int) -> dict[str, Any] | None:
-        """The paired difference to the best other model; None where there is no other."""
-        others = [name for name in self.nats if name != ours]
-        if not others:
-            return None
-        best = min(others, key=self.bits)
+    def comparison(self, ours: str, *, seed: int) -> dict[str, Any]:
+        """The paired difference to the best other model."""
+        best = min((name for name in self.nats if name != ours), key=self.bits)
         found = bootstrapped(self._bits(ours), self._bits(best), len(self.tokens), seed=seed)
         return {
             "against": best,

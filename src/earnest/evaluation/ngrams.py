@@ -33,8 +33,8 @@ class _Counts:
     @classmethod
     def of(cls, grams: NDArray[Any], contexts: Ids, num_contexts: int) -> _Counts:
         once, twice = int((grams == 1).sum()), int((grams == 2).sum())
-        totals = np.bincount(contexts, grams, num_contexts)
-        kinds = np.bincount(contexts, grams > 0, num_contexts)
+        totals = np.bincount(contexts, grams, num_contexts).astype(np.float64)
+        kinds = np.bincount(contexts, grams > 0, num_contexts).astype(np.float64)
         return cls(grams.astype(np.float64), totals, kinds, once / (once + 2 * twice) if once else 0.5)
 
     def probability(self, grams: Ids, contexts: Ids, lower: Floats) -> Floats:

@@ -141,7 +141,8 @@ def _learn_from_rows(bench: Bench) -> None:
     split = question.split
     parts = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
     facts = {"fingerprint": dataset.fingerprint, "rows": len(dataset), "split": {"how": split.how, **parts}}
-    _begin(bench, dataset.source, facts, "rows", lambda: audit(dataset, split))
+    noun = "sentences" if is_tagged(dataset) else "rows"
+    _begin(bench, dataset.source, facts, noun, lambda: audit(dataset, split))
     _answer(bench, question, pictures)
 
 

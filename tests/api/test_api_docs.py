@@ -18,7 +18,16 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 PAGES = sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {ROOT / "docs" / "estimators.md"})
 """All but one, whose results are looked at beside the estimators."""
-SLOW = {"README.md", "few-labels.md", "images.md", "language-models.md", "python.md", "tables.md", "tagging.md", "zoo.md"}
+SLOW = {
+    "README.md",
+    "few-labels.md",
+    "images.md",
+    "language-models.md",
+    "python.md",
+    "tables.md",
+    "tagging.md",
+    "zoo.md",
+}
 """Pages whose examples fit for longer than some seconds."""
 INSTALLING = ("python -m venv", ". .venv/bin/activate", "pip install", "pytest")
 """What CI does in an environment of its own."""

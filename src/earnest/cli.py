@@ -50,7 +50,10 @@ QUESTION, DATA, TRAINING, RUN = "The question", "The data", "The training", "The
 def fit(
     data: Annotated[
         str,
-        typer.Argument(metavar="DATA", help="A folder of images, a table, an archive or arrays; or the word `digits`."),
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of images, a table, tagged sentences, an archive or arrays; or the word `digits`.",
+        ),
     ],
     target: Annotated[
         str | None, typer.Option(metavar="COL", rich_help_panel=QUESTION, help="The column to predict.")
@@ -175,6 +178,7 @@ def fit(
     - `earnest fit adult.csv --target income --test adult-test.csv --minutes 10`
     - `earnest fit visits.csv --target readmitted --group patient --type ward=category`
     - `earnest fit sales.csv --target revenue --time date --metric mae`
+    - `earnest fit train.conll` — sentences whose words are tagged: names, phrases
     - `earnest fit shakespeare.txt --task language-model` — then `earnest generate runs/shakespeare`
     - `earnest fit few.csv --target label --unlabeled more.csv` — few rows have an answer, many have none
     """
@@ -232,7 +236,7 @@ def resume(run: RunFolder, quiet: Quiet = False) -> None:
 @app.command()
 def predict(
     run: RunFolder,
-    data: Annotated[str, typer.Argument(metavar="DATA", help="New data: a folder, a table, or one file.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="New data: a folder, a table, a text, or one file.")],
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Where predictions go, .csv or .parquet.  [default: the terminal, as CSV]"),
@@ -245,7 +249,7 @@ def predict(
     """Answers for new data, with confidence.
 
     A line a row or image: row, prediction, confidence, the probability p(CLASS) of each class, and name, its file or
-    line.
+    line. Of sentences, a line a word: row, token, tag, confidence, and name.
 
     **Examples**
 

@@ -41,7 +41,7 @@ def fit(
 
     Args:
         data: a folder of pictures (a folder a class, or train/ [validation/] test/ of such), an archive of one, a
-            table (CSV, TSV, Parquet, JSONL), arrays (npz, npy, IDX), or "digits".
+            table (CSV, TSV, Parquet, JSONL), tagged sentences (CoNLL), arrays (npz, npy, IDX), or "digits".
         target: the column to predict.
         task: "language-model" learns to go on with a running text: a text file, JSON lines with "text", or a folder.
         test: data of its own for the last look; without it, a fifth is set aside.

@@ -249,8 +249,7 @@ def encoded(texts: list[str]) -> NDArray[np.float32]:
         source = TextBatches(ids, None, np.arange(len(texts)), batch_size=64, transform=edit if copy else None)
         for batch in source.batches(Step()):
             assert batch.rows is not None
-            with torch.autocast("cpu", torch.bfloat16):
-                features[batch.rows.numpy(), copy] = model.features(batch.inputs).float().numpy()
+            features[batch.rows.numpy(), copy] = model.features(batch.inputs).numpy()
     return features
 
 

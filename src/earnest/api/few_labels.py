@@ -98,10 +98,12 @@ def taught(
     """The network, taught in one of `WAYS`; both take as many steps, unless time runs out."""
     plain, views = task_for(question, pupil.recipe, train), pupil.views
     assert isinstance(plain, Classification)
+    fits = len(question.folds) + 1
+    seconds = recipes.seconds_for(bench.request, len(train) + len(views.unlabelled[0])) / fits
+    bench = a_while(bench, 1 / (fits + 1 - int(fold.removeprefix("fold-") or fits)))  # each fit has its share
     source, steps = views.batches(question, train, way), views.batches(question, train, METHOD).num_batches()
     size = views.batch_size(train)
     epochs = bench.request.epochs or max(pupil.recipe.epochs, math.ceil(LEAST_STEPS / steps))
-    num_rows = len(train) + len(views.unlabelled[0])
     name = f"{pupil.name}-{way}".replace(" ", "-").lower()
     state = fit_network(
         bench,
@@ -112,7 +114,7 @@ def taught(
             source=source,
             validation=validation,
             recipe=pupil.recipe.but(epochs=math.ceil(epochs * steps / source.num_batches()), batch_size=size),
-            seconds=recipes.seconds_for(bench.request, num_rows) / (len(question.folds) + 1),
+            seconds=seconds,
             paced_as=f"{name}-fold-1" if question.folds else None,
         ),
     )

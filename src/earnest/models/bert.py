@@ -18,6 +18,7 @@ from earnest.core.registry import models
 from earnest.core.words import InputSpec
 from earnest.models.bert_names import from_huggingface
 from earnest.nn.attention import Rotary
+from earnest.nn.dropout import Dropout
 from earnest.nn.init import narrow_normal
 from earnest.nn.inputs import text_shape
 from earnest.nn.packing import Packing, mean_of_tokens
@@ -46,7 +47,7 @@ class Embedding(nn.Module):
         self.position = None if modern else nn.Embedding(POSITIONS, width)
         self.segment = None if modern else nn.Embedding(2, width)
         self.norm = options.norm(width)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
 
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Token ids and places, (N,) each, to (N, width)."""
@@ -104,7 +105,7 @@ class Bert(nn.Module):
             self.blocks[0].attention_norm = nn.Identity()  # the embedding has just been normalised
         self.pooler = nn.Linear(width, width) if pooling == "cls" else None
         self.num_features = width
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(width, num_outputs)
         narrow_normal(self)
 
@@ -127,10 +128,10 @@ class Bert(nn.Module):
         """(N, width), or of each text's first token alone, (B, width), which spares the last block most of its work."""
         x = self.embedding(packing.pack(ids), packing.positions)
         rotation = self.rotary(packing.positions) if self.rotary is not None else None
-        *lower, last = self.blocks
-        for block in lower:
-            x = block(x, packing, rotation)
-        x = last.first(x, packing, rotation) if first else last(x, packing, rotation)
+        for number, block in enumerate(self.blocks, 1):
+            assert isinstance(block, EncoderBlock)
+            last = first and number == len(self.blocks)
+            x = block.first(x, packing, rotation) if last else block(x, packing, rotation)
         return x if self.norm is None else self.norm(x)
 
     def load_encoder(self, state: Mapping[str, Tensor]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from earnest.core.registry import models
 from earnest.core.words import InputSpec
 from earnest.nn.attention import KeysAndValues, Rotary
+from earnest.nn.dropout import Dropout
 from earnest.nn.init import narrow_normal
 from earnest.nn.inputs import text_shape
 from earnest.nn.packing import Packing, last_token
@@ -68,7 +69,7 @@ class Transformer(nn.Module):
         self.word = nn.Embedding(vocabulary, width)
         self.position = None if modern else nn.Embedding(POSITIONS, width)
         self.rotary = Rotary(width // heads) if modern else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(EncoderBlock(width, heads, hidden, options) for _ in range(depth))
         self.norm = options.norm(width)
         self.num_features = width

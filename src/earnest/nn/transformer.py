@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from earnest.nn.attention import CrossAttention, KeysAndValues, Rotation, SelfAttention
+from earnest.nn.dropout import Dropout
 from earnest.nn.packing import Packing, first_tokens
 
 
@@ -78,7 +79,7 @@ class EncoderBlock(nn.Module):
         self.attention_norm = options.norm(width)
         self.feed_forward = FeedForward(width, hidden, options)
         self.feed_forward_norm = options.norm(width)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
 
     def forward(self, tokens: Tensor, packing: Packing, rotation: Rotation | None = None) -> Tensor:
         """(N, width) to (N, width)."""
@@ -123,7 +124,7 @@ class DecoderBlock(nn.Module):
         self.cross_attention_norm = options.norm(width)
         self.feed_forward = FeedForward(width, hidden, options)
         self.feed_forward_norm = options.norm(width)
-        self.dropout = nn.Dropout(options.dropout)
+        self.dropout = Dropout(options.dropout)
 
     def forward(
         self,

@@ -157,6 +157,7 @@ def _learn_from_text(bench: Bench) -> None:
     if is_masked:
         masked.fit_encoder(bench, text, recipe)
         return
+    text = language.as_time_allows(bench, text, recipe)
     counted = language.count(bench, text)
     model, network = language.learn(bench, text, recipe)
     if bench.run.writes:

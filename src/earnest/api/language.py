@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import nn
 
@@ -13,6 +15,7 @@ from earnest.api.language_recipes import seconds_for
 from earnest.api.language_text import Part, Text
 from earnest.api.networks import Fit, Within, fit_network
 from earnest.api.question import Bench, Floats
+from earnest.api.recipes import reserve
 from earnest.core.progress import duration
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
@@ -20,6 +23,7 @@ from earnest.core.words import InputSpec, Step
 from earnest.data.windows import AskingWindows, LearningWindows
 from earnest.evaluation.ngrams import NGrams
 from earnest.tasks.language_model import LanguageModelling
+from earnest.training import processes
 
 AN_EPOCH = 1_000_000
 """Tokens that an epoch learns from, at most: a long text takes several."""
@@ -29,8 +33,12 @@ MOST_COUNTED = 5_000_000
 """Tokens at the end of the training part that n-grams are counted in, at most."""
 LONGEST_GRAM = 6
 SHORT_GRAMS = {1: "unigram", 2: "bigram", 3: "trigram"}
-REACH = 512
-"""Tokens that a window shows when a part is told, for networks that know no limit of their own."""
+REACH, LEAST_CONTEXT = 512, 128
+"""Tokens that a window shows when a part is told, for networks that know no limit of their own; and how many of a
+window's come before those that are asked for, or half of a shorter window."""
+TELLING_SHARE, FEWEST_TOLD = 0.25, 2000
+"""Of the time that is left, what telling both parts may take: where they would take more, only their beginnings are
+told, of this many tokens at least."""
 ASKED_TOGETHER = 32
 """Windows."""
 
@@ -44,6 +52,18 @@ class Teller:
     """-log p of each token of a part, in order."""
     seconds: float
     note: str = ""
+
+
+def as_time_allows(bench: Bench, text: Text, recipe: Recipe) -> Text:
+    """The text, of whose parts as much is told in the end as there is time for; decided once and kept in run.json."""
+    most = processes.of_first(bench.run.facts().get("most_told"))
+    if most is None:
+        most, left = text.most_told, bench.clock.left() - reserve(bench.request)
+        if math.isfinite(left):
+            affordable = TELLING_SHARE * left / 2 / _seconds_a_token(_network(text, recipe), text)
+            most = processes.of_first(max(FEWEST_TOLD, min(most, int(affordable))))
+        bench.run.update(most_told=most)
+    return replace(text, most_told=most)
 
 
 def count(bench: Bench, text: Text) -> list[Teller]:
@@ -71,20 +91,14 @@ def learn(bench: Bench, text: Text, recipe: Recipe) -> tuple[LanguageModel, Tell
     """The network, trained within the time that telling both parts afterwards leaves."""
     started = time.monotonic()
     recipe.but(tokens=text.tokenizer.kind).write(bench.run.path / "recipe.toml")
-    spec = InputSpec("tokens", (recipe.window,), (text.tokenizer.vocab_size,))
-    options = {**recipe.model_options, **({"dropout": recipe.dropout} if recipe.dropout else {})}
-
-    def build() -> nn.Module:
-        network: nn.Module = models[recipe.model].build(spec, text.tokenizer.vocab_size, **options)
-        return network
-
-    price = _price(build().eval(), text)
+    told = sum(end - start for start, end in (text.span("validation"), text.span("test")))
+    price = min(_seconds_a_token(_network(text, recipe), text) * told, 2 * TELLING_SHARE * bench.clock.left())
     most = max(1, AN_EPOCH // recipe.window)
     state = fit_network(
         replace(bench, clock=Within(bench.clock, price)),
         Fit(
             name=recipe.model,
-            build=build,
+            build=lambda: _network(text, recipe),
             task=LanguageModelling(characters=text.tokenizer.characters.tolist()),
             source=LearningWindows(text.learned_from, length=recipe.window, batch_size=recipe.batch_size, most=most),
             validation=_asking(text, "validation", recipe.window, most=MOST_CHECKED),
@@ -94,7 +108,7 @@ def learn(bench: Bench, text: Text, recipe: Recipe) -> tuple[LanguageModel, Tell
     )
     network = state.model.to("cpu").eval()
     about = {"name": recipe.model, "data": text.corpus.fingerprint}
-    model = LanguageModel(network, recipe.model, options, spec, text.tokenizer, about)
+    model = LanguageModel(network, recipe.model, _options(recipe), _spec(text, recipe), text.tokenizer, about)
 
     def tell(part: Part) -> Floats:
         return LanguageModelling().nats(network, _asking(text, part, _reach(network)), Step())
@@ -102,13 +116,27 @@ def learn(bench: Bench, text: Text, recipe: Recipe) -> tuple[LanguageModel, Tell
     return model, Teller(recipe.model, tell, time.monotonic() - started)
 
 
-def _price(network: nn.Module, text: Text) -> float:
-    """Seconds that telling both parts will take, from a try on a piece of the validation part."""
+def _options(recipe: Recipe) -> dict[str, Any]:
+    return {**recipe.model_options, **({"dropout": recipe.dropout} if recipe.dropout else {})}
+
+
+def _spec(text: Text, recipe: Recipe) -> InputSpec:
+    return InputSpec("tokens", (recipe.window,), (text.tokenizer.vocab_size,))
+
+
+def _network(text: Text, recipe: Recipe) -> nn.Module:
+    """Untrained."""
+    build = models[recipe.model].build
+    network: nn.Module = build(_spec(text, recipe), text.tokenizer.vocab_size, **_options(recipe))
+    return network
+
+
+def _seconds_a_token(network: nn.Module, text: Text) -> float:
+    """What telling a token takes, from a try on a piece of the validation part."""
     source = _asking(text, "validation", _reach(network), most=ASKED_TOGETHER * _reach(network) // 4)
     started = time.monotonic()
-    told = len(LanguageModelling().nats(network, source, Step()))
-    spans = [text.span("validation"), text.span("test")]
-    return (time.monotonic() - started) / told * sum(end - start for start, end in spans)
+    told = len(LanguageModelling().nats(network.eval(), source, Step()))
+    return (time.monotonic() - started) / told
 
 
 def _reach(network: nn.Module) -> int:
@@ -117,7 +145,8 @@ def _reach(network: nn.Module) -> int:
 
 
 def _asking(text: Text, part: Part, length: int, *, most: int | None = None) -> AskingWindows:
-    """Windows over a part, or its first `most` tokens, half of each context."""
+    """Windows over a part, or its first `most` tokens."""
     start, end = text.span(part)
     end = end if most is None else min(end, start + most)
-    return AskingWindows(text.ids, start, end, length=length, context=length // 2, batch_size=ASKED_TOGETHER)
+    context = min(length // 2, LEAST_CONTEXT)
+    return AskingWindows(text.ids, start, end, length=length, context=context, batch_size=ASKED_TOGETHER)

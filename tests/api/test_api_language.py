@@ -279,11 +279,11 @@ def test_an_lstm_comes_near_the_entropy_of_a_grammar_with_memory(tmp_path: Path)
     """Only the letter and the coins are chance; who forgets the letter pays for it twice."""
     (tmp_path / "blocks.txt").write_text(remembered(8000))
     (tmp_path / "recipe.toml").write_text(
-        'model = "lstm"\nepochs = 8\nwindow = 64\nlr = 0.01\nbatch_size = 32\n[model_options]\nwidth = 64\n'
+        'model = "lstm"\nwindow = 64\nlr = 0.01\nbatch_size = 16\ndropout = 0.0\n[model_options]\nwidth = 64\n'
     )
     run = package.fit(
-        tmp_path / "blocks.txt", task="language-model", recipe=tmp_path / "recipe.toml", epochs=8, out=tmp_path / "run",
-        quiet=True,
+        tmp_path / "blocks.txt", task="language-model", recipe=tmp_path / "recipe.toml", epochs=20,
+        out=tmp_path / "run", quiet=True,
     )  # fmt: skip
     scores = run.evaluation["test"]
     entropy = (math.log(len(LETTERS)) + COINS * math.log(2)) / (COINS + 3)

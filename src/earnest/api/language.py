@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from earnest.api.language_model import LanguageModel
-from earnest.api.language_recipes import seconds_for
+from earnest.api.language_recipes import AN_EPOCH, seconds_for
 from earnest.api.language_text import Part, Text
 from earnest.api.networks import Fit, Within, fit_network
 from earnest.api.question import Bench, Floats
@@ -25,9 +25,7 @@ from earnest.evaluation.ngrams import NGrams
 from earnest.tasks.language_model import LanguageModelling
 from earnest.training import processes
 
-AN_EPOCH = 1_000_000
-"""Tokens that an epoch learns from, at most: a long text takes several."""
-MOST_CHECKED = 100_000
+MOST_CHECKED = 50_000
 """Tokens at the beginning of the validation part that are told after an epoch."""
 MOST_COUNTED = 5_000_000
 """Tokens at the end of the training part that n-grams are counted in, at most."""

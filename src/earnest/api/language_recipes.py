@@ -14,6 +14,11 @@ from earnest.core.registry import models
 DEFAULT, DEFAULT_ENCODER = "lstm", "bert-mini"
 ENCODERS = ("bert", "bert-modern")
 """Families."""
+AN_EPOCH = 250_000
+"""Tokens that an epoch of a language model learns from, at most: a long text takes several a pass, so that there are
+some within minutes, and the plan can be mended between them."""
+PASSES, PATIENT_PASSES = 30, 4
+"""Over a text of characters: at most, and without getting better."""
 WIDTHS = ((100_000, 128), (500_000, 256), (math.inf, 512))
 """Units of a recurrent layer for texts below so many bytes, and some minutes on a CPU."""
 
@@ -32,10 +37,11 @@ def for_language(request: Request, num_bytes: int) -> Recipe:
             f"{', '.join(fit)}."
         )
     attends = models[name].about["family"] == "transformer"
+    epochs_a_pass = max(1, round(num_bytes / AN_EPOCH))
     recipe = Recipe(
         model=name,
         model_options=_sizes(name, num_bytes),
-        epochs=30,
+        epochs=PASSES * epochs_a_pass,
         batch_size=32,
         optimiser="adamw",
         lr=1e-3 if attends else 3e-3,
@@ -45,7 +51,7 @@ def for_language(request: Request, num_bytes: int) -> Recipe:
         schedule="cosine",
         warmup=0.05,
         dropout=0.1,
-        patience=4,
+        patience=PATIENT_PASSES * epochs_a_pass,
         window=256 if attends else 128,
     )
     recipe = stated(request, recipe)

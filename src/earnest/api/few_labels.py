@@ -1,7 +1,7 @@
-"""Learning from rows without an answer too, beside a twin that learns from the labelled ones alone.
+"""Learning from rows without an answer too, beside twins that learn from the labelled ones alone.
 
-Much of what such methods gain comes from their strong views. So that it is not taken for what the unlabelled rows gave,
-the twin has the same network and as many steps, and learns from strong views of the labelled rows.
+Much of what such methods gain comes from training longer, and from strong views. So that it is not taken for what the
+unlabelled rows gave, the twins have the same network and as many steps: one sees the usual views, one strong views.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from earnest.tasks.semi_supervised import SoftMatch
 from earnest.training import processes
 from earnest.training.linear_head import LinearHead
 
-TWIN, METHOD = "strong views", "SoftMatch"
-WAYS = (TWIN, METHOD)
+LONGER, STRONGER, METHOD = "more steps", "strong views", "SoftMatch"
+WAYS = (LONGER, STRONGER, METHOD)
 BATCH, BESIDE = 64, 5
 """Labelled rows in a batch, at most, and unlabelled ones to each of them."""
 LEAST_STEPS = 300
 """Fewer would do little, however small the data."""
-SHARE = {TWIN: 0.25, METHOD: 0.7}
+SHARE = {LONGER: 0.2, STRONGER: 0.25, METHOD: 0.7}
 """Of the time that is left when it is a way's turn."""
 LOOK_SHARE = 0.25
 """Of the time that is left, what looks at unlabelled rows may take."""
@@ -72,8 +72,8 @@ class Views:
         def some(arrays: Arrays, truth: NDArray[Any] | None, rows: Rows, num: int, view: Transform | None) -> Any:
             return ArrayBatches(arrays, truth, rows, batch_size=num, shuffle=True, transform=view)
 
-        if way == TWIN:
-            return some(self.labelled, question.truth, train, size, self.strong)
+        if way != METHOD:
+            return some(self.labelled, question.truth, train, size, self.weak if way == LONGER else self.strong)
         known = some(self.labelled, question.truth, train, size, self.weak)
         others = some(self.unlabelled, None, np.arange(len(self.unlabelled[0])), BESIDE * size, self.weak)
         return UnlabelledBatches(known, others, strong=self.strong)
@@ -95,7 +95,7 @@ class Pupil:
 def taught(
     bench: Bench, question: Question, pupil: Pupil, way: str, *, fold: str, train: Rows, validation: Source | None
 ) -> nn.Module:
-    """The network, taught in one of `WAYS`; both take as many steps, unless time runs out."""
+    """The network, taught in one of `WAYS`; all take as many steps, unless time runs out."""
     plain, views = task_for(question, pupil.recipe, train), pupil.views
     assert isinstance(plain, Classification)
     fits = len(question.folds) + 1
@@ -110,7 +110,7 @@ def taught(
         Fit(
             name="-".join(filter(None, (name, fold))),
             build=pupil.build,
-            task=plain if way == TWIN else _semi_supervised(plain, pupil.rise),
+            task=_semi_supervised(plain, pupil.rise) if way == METHOD else plain,
             source=source,
             validation=validation,
             recipe=pupil.recipe.but(epochs=math.ceil(epochs * steps / source.num_batches()), batch_size=size),
@@ -142,7 +142,7 @@ def _semi_supervised(plain: Classification, rise: float) -> SoftMatch:
 
 
 def in_turn(bench: Bench, question: Question, fit: Callable[[Bench, str], Candidate]) -> Iterator[Candidate]:
-    """The twin, then what learns from unlabelled rows too, where there are some and there is time."""
+    """The twins, then what learns from unlabelled rows too, where there are some and there is time."""
     if question.unlabelled is None:
         return
     for way in WAYS:

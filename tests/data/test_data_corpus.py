@@ -108,6 +108,7 @@ def test_other_encodings_and_stray_bytes_are_noted(tmp_path: Path) -> None:
         ("not.jsonl", b'{"text": 7}', "line 1: .*int"),
         ("not.jsonl", b'{"text": "\xff"}', "line 1"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_what_no_language_can_be_learned_from_is_named(tmp_path: Path, name: str, content: bytes, says: str) -> None:
     (tmp_path / name).write_bytes(content)

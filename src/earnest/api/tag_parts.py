@@ -182,13 +182,13 @@ def batches(
     """Sentences of one word at least, as a network takes them."""
     if isinstance(vocabulary, WordEncoder):
         words = vocabulary.encode(sentences)
-        ids, beside = words.ids, (words.characters, words.shapes)
-        return TextBatches(ids, tags, rows, batch_size=batch_size, beside=beside, shuffle=shuffle)
+        beside = (words.characters, words.shapes)
+        return TextBatches(words.ids, tags, rows, batch_size=batch_size, beside=beside, shuffle=shuffle)
     encoded = vocabulary.encode_words(sentences, max_length=MOST_PIECES)
     assert encoded.starts is not None
     first = Ragged(np.maximum(encoded.starts.values, 0), encoded.starts.offsets)
-    beside = (first, first.lengths)
-    return TextBatches(encoded.ids, tags, rows, batch_size=batch_size, beside=beside, shuffle=shuffle)
+    places = (first, first.lengths)
+    return TextBatches(encoded.ids, tags, rows, batch_size=batch_size, beside=places, shuffle=shuffle)
 
 
 def as_iob2(tags: Sequence[str]) -> list[str]:

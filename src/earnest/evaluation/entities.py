@@ -101,19 +101,19 @@ def pick_mistakes(
     for _, sure, i, first in sorted(badness)[:num]:
         start = max(0, min(first - MOST_SHOWN // 4, len(tokens[i]) - MOST_SHOWN))
         part = slice(start, start + MOST_SHOWN)
-        its, found = spans(truth[i][part]), spans(predicted[i][part])
+        true_spans, predicted_spans = spans(truth[i][part]), spans(predicted[i][part])
         chosen.append(
             {
                 "row": int(rows[i]),
                 "name": names[i],
-                "truth": _in_words(tokens[i][part], its),
-                "prediction": _in_words(tokens[i][part], found),
+                "truth": _in_words(tokens[i][part], true_spans),
+                "prediction": _in_words(tokens[i][part], predicted_spans),
                 "confidence": -sure,
                 "image": None,
                 "values": {},
                 "tokens": list(tokens[i][part]),
-                "true_spans": its,
-                "predicted_spans": found,
+                "true_spans": true_spans,
+                "predicted_spans": predicted_spans,
             }
         )
     return chosen

@@ -21,7 +21,8 @@ def linear_recurrence(a: Tensor, b: Tensor, start: Tensor | None = None) -> Tens
     a, b = at_least_float32(a), at_least_float32(b)
     if start is not None:
         b = torch.cat([(b[:, 0] + a[:, 0] * start)[:, None], b[:, 1:]], dim=1)
-    return _LinearRecurrence.apply(a, b)  # type: ignore[no-any-return]
+    states: Tensor = _LinearRecurrence.apply(a, b)
+    return states
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -221,3 +221,12 @@ def test_a_table_without_a_target_lists_its_columns(earnest: Earnest, people: Pa
     assert "Likely: 'income'" in ended.err
     assert all(repr(name) in ended.err for name in table_rows()[0])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_split_that_leaves_one_class_to_learn_from_is_refused(earnest: Earnest, tmp_path: Path) -> None:
+    rows = [["size", "income", "part"]]
+    rows += [[f"{i}.5", "high" if i < 20 else ("high", "low")[i % 2], "train" if i < 20 else "test"] for i in range(40)]
+    path = write_table(tmp_path / "t.csv", rows)
+    ended = earnest("fit", path, "--target", "income", "--split", "part", "--out", tmp_path / "run")
+    assert ended.code == 2
+    assert "all rows to learn from have 'income' 'high'" in ended.err

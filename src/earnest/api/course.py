@@ -244,6 +244,11 @@ def ask(dataset: Dataset, request: Request) -> Question:
     else:
         truth = column.cast(float).to_numpy().astype(np.float64)
     groups = dataset.frame[request.group].cast(str).to_numpy() if request.group else None
+    if labels and len(np.unique(truth[split.train])) < 2:
+        raise DataError(
+            f"all rows to learn from have {dataset.target!r} {labels[truth[split.train[0]]]!r} ({split.how}), so there "
+            "is nothing to tell apart; split in another way, or bring rows of another class."
+        )
     metric = find_metric(request.metric or ("accuracy" if task == "classification" else "rmse"), task)
     question = Question(dataset, split, task, labels, truth, metric, groups, ())
     return replace(question, folds=_folds(question, request))

@@ -26,6 +26,7 @@ SLOW = {
     "python.md",
     "tables.md",
     "tagging.md",
+    "texts.md",
     "zoo.md",
 }
 """Pages whose examples fit for longer than some seconds."""

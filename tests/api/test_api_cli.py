@@ -308,7 +308,6 @@ def test_predictions_say_which_group_a_row_is_of(earnest: Earnest, tmp_path: Pat
 def test_a_process_that_follows_another_audits_nothing(people_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told what the first found, as plain JSON."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setattr(course, "audit", lambda *arguments: pytest.fail("the audit ran"))
     for rank, found in (("1", None), ("0", facts_of(people_run, "audit.json"))):
         monkeypatch.setenv("RANK", rank)
-        assert course._findings(Run(people_run), None, None) == found
+        assert course._found(Run(people_run), lambda: pytest.fail("the audit ran")) == found

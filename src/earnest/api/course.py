@@ -172,12 +172,19 @@ def _begin(bench: Bench, source: str, data: dict[str, Any], noun: str, look: Cal
     plan = run.facts().get("plan") or {"steps": 0, **asdict(Plan(bench.device, threads=get_num_threads()))}
     run.update(earnest=__version__, data=data, versions=_versions(), plan=plan)
     screen.say(f"{data['rows']:,} {noun}: {data['split']['how']}")
-    found = (run.read("audit.json") or atomic.plain(look())) if run.writes else None
-    findings = processes.of_first(found)
+    findings = processes.of_first(_found(run, look))
     run.write("audit.json", findings)
     run.log("audit", findings=len(findings["findings"]))
     for finding in findings["findings"][:3]:
         screen.say(f"found: {finding['title']}")
+
+
+def _found(run: Run, look: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """What the audit finds, as plain JSON; None in a process that follows another, which is told."""
+    if not run.writes:
+        return None
+    found: dict[str, Any] = run.read("audit.json") or atomic.plain(look())
+    return found
 
 
 def _answer(bench: Bench, question: Question | TagQuestion, pictures: tuple[Pictures, ...]) -> None:

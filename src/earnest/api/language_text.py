@@ -93,7 +93,7 @@ def in_tokens(bench: Bench, corpus: Corpus, recipe: Recipe) -> Text:
     encoded = [_encoded(tokenizer, part) for part in parts]
     first, second, third = map(len, encoded)
     text = Text(corpus, parts, tokenizer, np.concatenate(encoded), (first, first + second))
-    if first <= recipe.window or not second or not third:
+    if first <= recipe.window or min(second, third) < 2:
         raise DataError(
             f"{bench.request.data} is too short: of its {len(text.ids):,} {text.unit} {first:,} are to learn from, and "
             f"a window has {recipe.window}. Give more text, or shorter windows: --recipe FILE with a line window = 32."

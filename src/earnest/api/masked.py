@@ -137,8 +137,9 @@ def _part(text: Text, part: Part) -> np.ndarray[Any, Any]:
 def _windows(
     text: Text, ids: np.ndarray[Any, Any], recipe: Recipe, *, most: int, learns: bool = True
 ) -> SurroundedWindows:
+    """Windows of some of the text; a part that is shorter than a window is nearly one by itself."""
     around = text.tokenizer.around
-    length = recipe.window - sum(map(len, around))
+    length = min(recipe.window - sum(map(len, around)), len(ids) - 1)
     return SurroundedWindows(
         ids,
         length=length,

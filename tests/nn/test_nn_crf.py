@@ -137,7 +137,7 @@ def test_it_learns_to_decode_as_well_as_the_process_that_made_the_data() -> None
         truth.end.zero_()
     emission, crf = nn.Embedding(4, 3), LinearChainCRF(3)
     optimiser = torch.optim.Adam([*emission.parameters(), *crf.parameters()], lr=0.1)
-    for _ in range(60):
+    for _ in range(200):
         optimiser.zero_grad()
         crf.nll(emission(words[:200]), tags[:200], lengths[:200]).mean().backward()
         optimiser.step()

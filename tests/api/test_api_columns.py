@@ -26,6 +26,8 @@ from earnest.core.run import Run
 from earnest.data.preparation import Normalise
 from earnest.training import plan as plans
 
+pytestmark = pytest.mark.slow
+
 ASKED = (*QUICK, "--split", "part", "--type", "price=id", "--target", "deal")
 APART = [
     "linear (no pictures)",

@@ -24,6 +24,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import earnest
 from earnest.core.errors import DataError, OptionError
 
+pytestmark = pytest.mark.slow
+
 EXPECTED_FAILED_CHECKS: dict[str, str] = {}
 """Deviations from scikit-learn's contract, by check, with the reason: there are none."""
 

@@ -26,6 +26,8 @@ from earnest.core.run import Run
 from earnest.data.preparation import Normalise
 from earnest.training import plan as plans
 
+pytestmark = pytest.mark.slow
+
 TINY = replace(weights.KNOWN[0], name="tiny.test", architecture="efficientnet-lite-tiny")
 RUNGS = [
     "linear on pixels",

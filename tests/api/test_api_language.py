@@ -23,6 +23,8 @@ from earnest.api.language_model import LanguageModel
 from earnest.core.run import Run
 from earnest.training import plan as plans
 
+pytestmark = pytest.mark.slow
+
 WORDS = ("the", "king", "queen", "of", "hearts", "sings", "and", "dances", "a", "jig", "né", "in", "Pärnu", "😀")
 
 

@@ -11,6 +11,8 @@ from commands import Earnest, write_table
 from numpy.random import default_rng
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.slow
+
 PAIRS = {"cat": "mice", "dog": "bones", "cow": "grass", "owl": "voles"}
 
 

@@ -16,6 +16,8 @@ from PIL import Image
 
 import earnest as package
 
+pytestmark = pytest.mark.slow
+
 
 def read(text: str) -> pl.DataFrame:
     return pl.read_csv(io.StringIO(text))

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,8 @@ def test_ctrl_c_outside_of_training(
 ) -> None:
     def interrupted(*arguments: Any, **options: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
-        signal.pause()
+        for _ in range(100):  # no signal.pause(): where another thread took the signal, it would wait for a second one
+            time.sleep(0.1)
 
     run = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:
@@ -139,6 +141,8 @@ import os, signal, sys
 from earnest import cli
 from earnest.core.run import Run
 from earnest.training import checkpoints, plan
+
+pytestmark = pytest.mark.slow
 for name, value in {SAME_PLAN!r}.items():
     setattr(plan, name, value)
 write = checkpoints.atomic.write_with

@@ -35,6 +35,8 @@ from earnest.evaluation.tag_baselines import CommonestTags, LinearTags
 from earnest.tasks.tagging import entity_counts
 from earnest.training import plan as plans
 
+pytestmark = pytest.mark.slow
+
 PEOPLE, FAMILIES = ("Ada", "Bob", "Cleo", "Dora"), ("Stone", "Hill", "Wood", "Lake")
 PLACES = (("Paris",), ("Rome",), ("New", "York"), ("Stone", "Hill"))
 QUICK = ("--model", "bilstm-crf-tiny", "--from-scratch", "--epochs", "2", "--quiet")

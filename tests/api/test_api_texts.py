@@ -15,6 +15,8 @@ from commands import Earnest, write_table
 import earnest as package
 from earnest.api.parts import LinearPart
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(os.environ.get("EARNEST_DATA", "../shared/data"))
 GOOD, BAD = ("lovely", "splendid", "warm", "clever"), ("dull", "noisy", "broken", "late")
 PLAIN = [f"word{i}" for i in range(200)]

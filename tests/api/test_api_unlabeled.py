@@ -21,6 +21,8 @@ from earnest.core import vectors, weights
 from earnest.core.run import Run
 from earnest.training import plan as plans
 
+pytestmark = pytest.mark.slow
+
 QUICK = ("--epochs", "1", "--quiet")
 GOOD, BAD = ("lovely", "splendid", "warm", "clever"), ("dull", "noisy", "broken", "late")
 PLAIN = tuple(f"word{i}" for i in range(40))

@@ -23,7 +23,7 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(autouse=True, scope="session")
 def interruptible() -> None:
-    """Ctrl-C reaches the tests that send it, also where pytest itself was started in the background, which ignores it."""
+    """Ctrl-C reaches the tests that send it, also where pytest was started in the background and ignores it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

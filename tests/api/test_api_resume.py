@@ -18,6 +18,8 @@ import torch
 from commands import QUICK_TABLE, Earnest, invoke, write_photos, write_table
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.slow
+
 from earnest.core.run import Run
 from earnest.training import plan as plans
 
@@ -141,8 +143,6 @@ import os, signal, sys
 from earnest import cli
 from earnest.core.run import Run
 from earnest.training import checkpoints, plan
-
-pytestmark = pytest.mark.slow
 for name, value in {SAME_PLAN!r}.items():
     setattr(plan, name, value)
 write = checkpoints.atomic.write_with

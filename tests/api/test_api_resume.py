@@ -18,10 +18,10 @@ import torch
 from commands import QUICK_TABLE, Earnest, invoke, write_photos, write_table
 from safetensors.torch import load_file
 
-pytestmark = pytest.mark.slow
-
 from earnest.core.run import Run
 from earnest.training import plan as plans
+
+pytestmark = pytest.mark.slow
 
 LONG = ("--epochs", "4", "--model", "mlp-tiny", "--quiet")
 SAME_PLAN = {"PAYS": 0.0, "CHECKPOINT_SECONDS": 0.0}

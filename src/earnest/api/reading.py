@@ -160,9 +160,8 @@ def encoder(weights: Weights, request: Request, screen: Screen) -> Reader:
     entry = models[weights.architecture]
     renamed = entry.about["layouts"][weights.layout](state)
     tokenizer.check_fits(len(renamed["embedding.word.weight"]), vocabulary=file, weights=weights.name)
-    vocab_size = len(renamed["embedding.word.weight"])
-    assert vocab_size == tokenizer.vocab_size, "spare rows of an embedding are not kept"
-    network = entry.build(InputSpec("tokens", (MAX_LENGTH,), (vocab_size,)), 1)
+    renamed["embedding.word.weight"] = renamed["embedding.word.weight"][: tokenizer.vocab_size]  # without spare rows
+    network = entry.build(InputSpec("tokens", (MAX_LENGTH,), (tokenizer.vocab_size,)), 1)
     network.load_encoder(renamed)
     return Reader(weights.architecture, network, {}, tokenizer, MAX_LENGTH, learns=True)
 

@@ -100,6 +100,12 @@ def test_known_entries_are_whole() -> None:
         assert weights.find(entry.architecture).architecture == entry.architecture
 
 
+def test_a_networks_weights_are_known_wherever_their_file_is() -> None:
+    assert weights.of("resnet18", "image") is not None
+    assert weights.of("resnet18", "tokens") is None
+    assert weights.of("lenet5", "image") is None
+
+
 def test_unknown_name_offers_the_nearest() -> None:
     with pytest.raises(OptionError, match=r"did you mean 'efficientnet-lite0\.imagenet'\?"):
         weights.find("eficientnet-lite0.imagenet")

@@ -141,9 +141,9 @@ def word_vectors(request: Request, screen: Screen) -> Reader | None:
 
 def suited(request: Request) -> Weights | None:
     """The encoder's weights to start from: those the user named, or the first on this machine."""
-    here = known_weights.available("tokens")
     if request.model is not None:
-        return next((weights for weights in here if weights.architecture == request.model), None)
+        return known_weights.of(request.model, "tokens")
+    here = known_weights.available("tokens")
     return here[0] if here else None
 
 

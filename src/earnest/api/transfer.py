@@ -63,9 +63,9 @@ def suited(request: Request, num_rows: int, side: int) -> Weights | None:
     """The weights to start from: those the user named, or for few and large enough images the first on this machine."""
     if request.from_scratch or side < LEAST_SIDE:
         return None
-    here = known_weights.available()
     if request.model is not None:
-        return next((weights for weights in here if weights.architecture == request.model), None)
+        return known_weights.of(request.model, "image")
+    here = known_weights.available()
     return here[0] if here and num_rows <= FEW else None
 
 

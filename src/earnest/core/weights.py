@@ -180,6 +180,11 @@ def find(name: str) -> Weights:
     )
 
 
+def of(architecture: str, kind: Literal["image", "tokens"]) -> Weights | None:
+    """The first known weights of that architecture, wherever their file is; None where there are none."""
+    return next((weights for weights in KNOWN if (weights.architecture, weights.kind) == (architecture, kind)), None)
+
+
 def available(kind: Literal["image", "tokens"] = "image") -> list[Weights]:
     """The known weights of `kind` whose files are on this machine now, found without a network, unverified."""
     return [weights for weights in KNOWN if weights.kind == kind and remote.locate(weights.file) is not None]

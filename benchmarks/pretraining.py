@@ -4,8 +4,8 @@
     python benchmarks/pretraining.py --encoder runs/encoder   # fine-tune only, an encoder that was pretrained before
 
 The encoder is pretrained by the command as a user types it. Then the same network learns SST-2 from 2,000 phrases, of
-which 400 only choose, twice: from those weights, and from random ones. Both get every rate of `RATES` and as many epochs;
-the one that answers the 400 best is kept, and only that one is shown the test part.
+which 400 only choose, twice: from those weights, and from random ones. Both get every rate of `RATES` and as many
+epochs; the one that answers the 400 best is kept, and only that one is shown the test part.
 """
 
 from __future__ import annotations

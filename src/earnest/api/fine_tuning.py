@@ -20,9 +20,15 @@ from earnest.api.pictures import task_for
 from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted
 from earnest.core.progress import duration
 from earnest.core.recipe import Recipe
+from earnest.core.seeds import derive
 from earnest.training import processes
 
 NOBODY = np.empty(0, np.int64)
+LEAST_SHARE = 0.2
+"""Of what the recipe plans, what there has to be time for: fewer epochs, or one of fewer rows, where all are not
+cross-fitted."""
+SAFETY = 0.9
+"""Of the time that there is, what is planned with."""
 Start = Callable[[str], nn.Module]
 """From the name of a fit to the network that it starts from."""
 
@@ -60,24 +66,31 @@ class Rung:
         self.title = f"fine-tuned {recipe.model}" + (f", top {recipe.unfreeze:.0%}" if recipe.unfreeze < 1 else "")
         self.parts: dict[str, NetworkPart] = {}
         self.spent = 0.0
+        self.share = 0.0
+        """Of the looks that the recipe plans, what there is time for."""
 
     def model(self, name: str) -> nn.Module:
         """For the next rung: a copy of what the fit of that name came to."""
         return copy.deepcopy(self.parts[name].model)
 
     def fits(self) -> bool:
-        """Whether there is time for all of it; decided once and kept in run.json."""
+        """Whether there is time for enough of it; decided once and kept in run.json."""
         decisions = processes.of_first(self.bench.run.facts().get("fine_tune", {}))
         if self.name in decisions:
-            return bool(decisions[self.name])
+            self.share = decisions[self.name]
+            return self.share > 0
         needed = self.needs()
-        fits = bool(processes.of_first(needed <= self.has()))
-        self.bench.run.update(fine_tune={**decisions, self.name: fits})
-        if not fits:
+        share = self.has() / needed
+        share = float(share >= 1) if self.question.folds else min(1.0, SAFETY * share)
+        self.share = processes.of_first(share if share >= LEAST_SHARE else 0.0)
+        self.bench.run.update(fine_tune={**decisions, self.name: self.share})
+        if not self.share:
             self.bench.screen.say(
                 f"{self.title} would take about {duration(needed)}, which is more than there is: left out"
             )
-        return fits
+        elif self.share < 1:
+            self.bench.screen.say(f"{self.title}: time for {self.share:.0%} of what would take {duration(needed)}")
+        return self.share > 0
 
     def has(self) -> float:
         """Seconds that there are."""
@@ -130,7 +143,12 @@ class Rung:
         return lambda rows: part.predict(self.frozen.inputs(rows))
 
     def _fit(self, name: str, train: Rows, validation: Rows) -> NetworkPart:
-        question, recipe, frozen = self.question, self.recipe, self.frozen
+        question, frozen = self.question, self.frozen
+        epochs = self.share * self.recipe.epochs
+        recipe = self.recipe.but(epochs=max(1, int(epochs)))
+        if epochs < 1:
+            generator = np.random.default_rng(derive(self.bench.seed, "rows to fine-tune on"))
+            train = generator.choice(train, int(epochs * len(train)), replace=False)
         task = task_for(question, recipe, train)
         source = frozen.batches(question, train, recipe, learning=True)
         held = frozen.batches(question, validation, recipe) if len(validation) else None

@@ -29,7 +29,7 @@ class Frozen(ABC):
     recipe: Recipe
     """How its answers are read."""
     features: NDArray[np.float32]
-    """(N, F)"""
+    """(N, F); NaN for rows that were not looked at."""
     seconds: float
     """That the features took."""
     forward_cost, backward_cost = 1.5, 1.0
@@ -39,6 +39,10 @@ class Frozen(ABC):
     def __init__(self) -> None:
         self.heads: dict[str, LinearHead] = {}
         """By the name of the fit."""
+
+    def known(self, rows: Rows) -> Rows:
+        """Those of the rows whose features there are."""
+        return rows
 
     @abstractmethod
     def model(self, name: str) -> nn.Module:
@@ -78,6 +82,7 @@ class Frozen(ABC):
 
     def fit_head(self, question: Question, task: Classification | Regression, train: Rows, *, seed: int) -> LinearHead:
         """A linear model on the training rows' features, its penalty chosen among them, as a head for `task`."""
+        train = self.known(train)
         wanted = question.truth[train]
         if isinstance(task, Regression):
             wanted = task.standardise(torch.from_numpy(wanted)).numpy()

@@ -30,6 +30,7 @@ from earnest.data.encode import TableEncoder
 from earnest.data.images import Channels
 from earnest.data.text import joined
 from earnest.evaluation.calibration import apply_temperature, logits_of
+from earnest.evaluation.pooling import pooled
 from earnest.training.checkpoints import read_tensors, write_tensors
 
 FORMAT = 2
@@ -49,7 +50,7 @@ class PictureColumn:
 
 @dataclass(frozen=True)
 class Shipped:
-    """The parts whose average answers, and what they need of a row."""
+    """The parts that answer together, and what they need of a row."""
 
     parts: tuple[Part, ...]
     pictures: tuple[PictureColumn, ...] = ()
@@ -57,6 +58,8 @@ class Shipped:
     """For all columns that are no pictures; None where no part takes them encoded."""
     texts: tuple[str, ...] = ()
     """Columns that networks read, joined in this order."""
+    weights: tuple[float, ...] = ()
+    """Of the parts in a logarithmic pool; where there are none, their average answers."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -88,8 +91,9 @@ class Shipped:
         return Inputs(tuple(pictures), table, texts)
 
     def predict(self, inputs: Inputs) -> Floats:
-        """The average of the parts' probabilities (N, C) or values (N,), not yet calibrated."""
-        return np.mean([part.predict(inputs) for part in self.parts], axis=0)
+        """The parts' probabilities (N, C) or values (N,) as one, not yet calibrated."""
+        answers = [part.predict(inputs) for part in self.parts]
+        return pooled(answers, np.array(self.weights)) if self.weights else np.mean(answers, axis=0)
 
 
 def average(parts: Sequence[Shipped]) -> Shipped:
@@ -159,6 +163,7 @@ class ModelFolder:
                 "pictures": pictures,
                 "encoder": encoder,
                 "texts": self.shipped.texts,
+                "weights": self.shipped.weights,
                 "parts": parts,
                 "about": self.about,
             },
@@ -183,7 +188,8 @@ class ModelFolder:
                 encoder = TableEncoder.from_state(facts["encoder"], arrays)
         except (KeyError, RuntimeError, TypeError) as error:
             raise RunError(f"{folder} is damaged: model.json and model.safetensors do not fit ({error}).") from error
-        shipped = Shipped(tuple(parts), tuple(pictures), encoder, tuple(facts["texts"]))
+        weights = tuple(facts.get("weights", ()))
+        shipped = Shipped(tuple(parts), tuple(pictures), encoder, tuple(facts["texts"]), weights)
         labels, temperature = tuple(facts["labels"]), facts["temperature"]
         return cls(shipped, facts["task"], facts["target"], labels, temperature, facts["about"])
 

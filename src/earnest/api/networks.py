@@ -117,8 +117,9 @@ def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, Any]:
 def _probed(bench: Bench, fit: Fit, model: nn.Module, steps: int, work: float) -> dict[str, Any]:
     """The plan that the machine's pace allows, for epochs of `steps` that cost as much as `work` steps."""
     pace = plans.probe(model, fit.task, fit.source, fit.recipe, device=bench.device, seed=bench.seed)
-    seconds = min(fit.seconds, bench.clock.left() - reserve(bench.request))
-    rounded = math.ceil if math.isfinite(bench.clock.left()) else round
+    left = bench.clock.left() - reserve(bench.request)
+    seconds = min(fit.seconds, left)
+    rounded = math.ceil if left <= fit.seconds else math.floor if math.isfinite(left) else round
     affordable = max(1, rounded(seconds / (pace.seconds_per_step * work)))
     epochs = fit.recipe.epochs if bench.request.epochs else min(fit.recipe.epochs, affordable)
     return {

@@ -28,6 +28,7 @@ from earnest.core import weights as known_weights
 from earnest.core.progress import Screen
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
+from earnest.core.seeds import derive
 from earnest.core.weights import Weights
 from earnest.core.words import InputSpec, Step
 from earnest.data.cache import cache_folder, load_array, store_array
@@ -49,7 +50,10 @@ LOOK_BATCH = 32
 FEW_LOOKS = 64
 """Texts from which a network's pace is told."""
 LOOK_SHARE = 0.25
-"""Of the time that is left, what one look at all texts may take; where it would take more, less is read of each."""
+"""Of the time that is left, what the looks may take; where they would take more, less is read of each text."""
+MOST_LEARNED_FROM = 5000
+"""Training texts that a linear model on an encoder's features learns from: more cost more than they gain, where the
+encoder itself goes on to learn from all of them."""
 
 
 @dataclass(frozen=True)
@@ -188,11 +192,17 @@ class FrozenTexts(Frozen):
         self.architecture = reader.architecture
         self.recipe = Recipe(model=self.architecture)
         started = time.monotonic()
+        self.rows = self._looked_at(question)
         self.texts = self._in_time(question)
-        ids = self.texts.tokens.ids
+        ids = self.texts.tokens.ids.take(self.rows)
         with bench.screen.bar(f"features of {self.architecture}", len(ids)) as bar:
-            self.features = features(reader.network, ids, device=bench.device, progress=lambda done, total: bar(done))
+            seen = features(reader.network, ids, device=bench.device, progress=lambda done, total: bar(done))
+        self.features = np.full((len(self.texts.raw), seen.shape[1]), np.nan, np.float32)
+        self.features[self.rows] = seen
         self.seconds = time.monotonic() - started
+
+    def known(self, rows: Rows) -> Rows:
+        return np.intersect1d(rows, self.rows)
 
     def model(self, name: str) -> nn.Module:
         return self.reader.with_head(self.heads[name], self.texts.spec)
@@ -234,6 +244,14 @@ class FrozenTexts(Frozen):
     def seconds_a_look(self) -> float:
         return self._pace(self.texts.tokens.ids)
 
+    def _looked_at(self, question: Question) -> Rows:
+        """The rows whose features are wanted: all that are scored or tested, and of the others as many as pay."""
+        split, train = question.split, question.split.train
+        if self.reader.learns and not question.folds and len(train) > MOST_LEARNED_FROM:
+            generator = np.random.default_rng(derive(self.bench.seed, "texts to look at"))
+            train = generator.choice(train, MOST_LEARNED_FROM, replace=False)
+        return np.sort(np.concatenate([train, split.validation, split.test]))
+
     def _in_time(self, question: Question) -> Texts:
         """As much of a text as the network reads, or a half, or a quarter of it; decided once, kept in run.json."""
         reader, bench = self.reader, self.bench
@@ -244,7 +262,7 @@ class FrozenTexts(Frozen):
         length = reader.max_length
         texts = Texts.of(question.dataset, reader.tokenizer, max_length=length)
         while length > reader.max_length // 4:
-            late = self._pace(texts.tokens.ids) * len(texts.raw) > LOOK_SHARE * seconds
+            late = self._pace(texts.tokens.ids) * len(self.rows) > LOOK_SHARE * seconds
             if not processes.of_first(late):
                 break
             length //= 2

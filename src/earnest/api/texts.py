@@ -13,21 +13,24 @@ from earnest.api.deadline import has_time
 from earnest.api.encoded import Encodings
 from earnest.api.frozen import linear_on_features
 from earnest.api.images import spread
-from earnest.api.model_folder import Shipped
+from earnest.api.model_folder import Shipped, average
 from earnest.api.networks import Fit, Within, a_while, fit_network
 from earnest.api.parts import NetworkPart
 from earnest.api.pictures import task_for
-from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, tell, with_validation
+from earnest.api.question import Bench, Candidate, Floats, Predict, Question, Rows, cross_fitted, tell, with_validation
 from earnest.api.reading import FrozenTexts, Reader, Texts
 from earnest.api.tables import blend, fit_linear
 from earnest.core.registry import models
 from earnest.data.text import joined
 from earnest.data.tokenizers import Tokenizer
+from earnest.evaluation.pooling import fit_pool, pooled
 
 PRICED = 200
 """Texts on which the cost of an answer is measured."""
-SCRATCH_SHARE = 0.25
+SCRATCH_SHARE = 0.1
 """Of the time that is left, what a network that knows nothing may take where others follow."""
+LEAST_WEIGHT = 0.05
+"""Of all weights together: what a candidate has in the pool, or it is left out of it."""
 MOST_WORDS = 20_000
 """The commonest words of the training texts, which such a network knows."""
 
@@ -64,12 +67,38 @@ def fit_texts(bench: Bench, question: Question) -> list[Candidate]:
         in_time = replace(bench, clock=Within(bench.clock, asked * price))  # so that all can answer afterwards
         for candidate in fine_tuning.climb(in_time, question, frozen, linear):
             rung(candidate)
-    if len(candidates) > 1:
-        sign = -1 if question.metric.higher_is_better else 1
-        best = sorted(candidates, key=lambda one: sign * question.score(one.predictions))
-        candidates.append(blend(question, best[:2]))
+    if len(candidates) > 1 and (both := together(question, candidates)) is not None:
+        candidates.append(both)
         tell(bench, question, candidates[-1])
     return candidates
+
+
+def together(question: Question, candidates: list[Candidate]) -> Candidate | None:
+    """Those that help each other, weighed by what the scored rows say; for a quantity, the average of the best two."""
+    if question.task == "regression":
+        sign = -1 if question.metric.higher_is_better else 1
+        best = sorted(candidates, key=lambda one: sign * question.score(one.predictions))
+        return blend(question, best[:2])
+    truth = question.truth[question.scored]
+    weights = fit_pool([candidate.predictions for candidate in candidates], truth)
+    helps = weights > LEAST_WEIGHT * weights.sum()
+    chosen = [candidate for candidate, it_does in zip(candidates, helps, strict=True) if it_does]
+    if len(chosen) < 2:
+        return None
+    weights = fit_pool([candidate.predictions for candidate in chosen], truth)
+
+    def told(each: list[Floats]) -> Floats:
+        return pooled(each, weights)
+
+    return Candidate(
+        f"pool of {', '.join(one.name for one in chosen[:-1])} and {chosen[-1].name}",
+        told([candidate.predictions for candidate in chosen]),
+        lambda rows: told([candidate.predict(rows) for candidate in chosen]),
+        replace(average([candidate.shipped for candidate in chosen]), weights=tuple(weights.tolist())),
+        sum(candidate.seconds for candidate in chosen),
+        f"their answers, weighed {', '.join(f'{weight:.2f}' for weight in weights)}",
+        any(candidate.unlabelled for candidate in chosen),
+    )
 
 
 def seconds_an_answer(question: Question, candidate: Candidate) -> float:
@@ -111,6 +140,7 @@ def from_scratch(bench: Bench, question: Question) -> Candidate:
                 validation=texts.batches(question, stops, recipe),
                 recipe=recipe,
                 seconds=seconds / (len(question.folds) + 1),
+                paced_as=f"{recipe.model}-fold-1" if question.folds else None,
             ),
         )
         part = NetworkPart(state.model, task, recipe.model, options, texts.spec, tokenizer=words)

@@ -10,6 +10,7 @@ that reads backwards is given each row reversed within its own length.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -33,7 +34,7 @@ class VariationalDropout(nn.Dropout):
         return x * F.dropout(x.new_ones(len(x), 1, x.shape[2]), self.p)
 
 
-class Layer(nn.Module):
+class Layer(nn.Module, ABC):
     """One layer that reads in one direction; its parameters have PyTorch's names, shapes and order of gates.
 
     Args:
@@ -65,9 +66,9 @@ class Layer(nn.Module):
         """Remembers nothing, for inputs (B, T, F)."""
         return tuple(x.new_zeros(len(x), self.num_hidden) for _ in range(self.num_states))
 
+    @abstractmethod
     def step(self, x: Tensor, state: State) -> State:
         """The state after one more input (B, F); its first part is the output."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """(B, T, F) to outputs (B, T, H) and the state after the last of them.
@@ -82,8 +83,9 @@ class Layer(nn.Module):
             outputs, *last = self._fused(x, tuple(part[None] for part in state), weights)
         return outputs, tuple(part[0] for part in last)
 
+    @abstractmethod
     def _fused(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
-        raise NotImplementedError
+        """What PyTorch's kernel makes of it: outputs, then each part of the last state with a layer in front."""
 
     def _kernel_options(self) -> tuple[bool, int, float, bool, bool, bool]:
         """Biases, layers, dropout, whether gradients may be asked for, both directions, whether rows come first."""

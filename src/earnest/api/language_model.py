@@ -1,31 +1,20 @@
-"""What a run on running text ships, and the text that comes from it.
-
-model/model.json            the network's facts
-model/model.safetensors     its weights, with a checksum
-model/tokenizer-0.json      the tokens that it knows
-"""
+"""A language model as a run ships it, and the text that comes from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from earnest import __version__
-from earnest.api import model_folder
-from earnest.api.parts import spec_of
-from earnest.core import atomic
+from earnest.api.token_network import TokenNetwork
 from earnest.core.errors import OptionError, RunError
-from earnest.core.registry import models
 from earnest.core.seeds import derive
 from earnest.core.words import InputSpec
-from earnest.data.tokenizers import Tokenizer
 from earnest.tasks.sampling import Sampling, generate
-from earnest.training.checkpoints import read_tensors, write_tensors
 
 TASK = "language-model"
 HALF_A_CHARACTER = "\ufffd"
@@ -36,15 +25,10 @@ MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
-class LanguageModel:
+class LanguageModel(TokenNetwork):
     """A shipped network that goes on with a text."""
 
-    network: nn.Module
-    name: str
-    options: dict[str, Any]
-    spec: InputSpec
-    tokenizer: Tokenizer
-    about: dict[str, Any] = field(default_factory=dict)
+    task: ClassVar[str] = TASK
 
     def generate(self, prompt: str | None = None, *, num_tokens: int = 500, seed: int = 0, **sampling: Any) -> str:
         """What may follow `prompt`, or begin a line without one; `sampling` is that of `Sampling`, by its names.
@@ -72,47 +56,17 @@ class LanguageModel:
             generate(self.network, ids, num_tokens=num_tokens, sampling=how, never=never, generator=random)
         )
 
-    def save(self, folder: Path) -> None:
-        """Write the folder; model.json comes last, so that a folder with one is whole."""
-        folder.mkdir(parents=True, exist_ok=True)
-        atomic.write_json(folder / "tokenizer-0.json", self.tokenizer.to_state())
-        write_tensors(folder / "model.safetensors", dict(self.network.state_dict()), {})
-        part = {"kind": TASK, "model": self.name, "options": self.options, "spec": asdict(self.spec)}
-        atomic.write_json(
-            folder / "model.json",
-            {
-                "format": model_folder.FORMAT,
-                "earnest": __version__,
-                "task": TASK,
-                "target": None,
-                "labels": [],
-                "parts": [{**part, "tokenizer": "tokenizer-0.json"}],
-                "about": self.about,
-            },
-        )
+    @staticmethod
+    def num_outputs(spec: InputSpec) -> int:
+        return spec.cardinalities[0]
 
-    @classmethod
-    def load(cls, folder: Path) -> LanguageModel:
-        """Read a folder that `save` wrote.
+    @staticmethod
+    def take(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+        network.load_state_dict(tensors)
 
-        Raises:
-            RunError: it is missing, damaged, of another version, or no language model.
-        """
-        facts = model_folder.read_facts(folder)
-        if facts.get("task") != TASK:
-            raise RunError(f"{folder} is no language model but one for {facts.get('task')}: ask it with `predict`.")
-        tensors, _ = read_tensors(folder / "model.safetensors")
-        state = model_folder.read_json(folder / "tokenizer-0.json")
-        try:
-            part = facts["parts"][0]
-            spec = spec_of(part["spec"])
-            network: nn.Module = models[part["model"]].build(spec, spec.cardinalities[0], **part["options"])
-            network.load_state_dict(tensors)
-            tokenizer = Tokenizer.from_state(state)
-        except (KeyError, IndexError, RuntimeError, TypeError) as error:
-            raise RunError(f"{folder} is damaged: its files do not fit ({error}).") from error
-        network.eval()
-        return cls(network, part["model"], part["options"], spec, tokenizer, facts["about"])
+    @staticmethod
+    def mistaken(folder: Path, task: str) -> RunError:
+        return RunError(f"{folder} is no language model but one for {task}: ask it with `predict`.")
 
     def _opening(self) -> str:
         """What a text goes on from that nobody has begun: the end of a line, or the commonest token."""

@@ -49,7 +49,7 @@ than it tells."""
 LOOK_BATCH = 32
 FEW_LOOKS = 64
 """Texts from which a network's pace is told."""
-LOOK_SHARE = 0.25
+LOOK_SHARE = 1 / 3
 """Of the time that is left, what the looks may take; where they would take more, less is read of each text."""
 MOST_LEARNED_FROM = 5000
 """Training texts that a linear model on an encoder's features learns from: more cost more than they gain, where the

@@ -31,7 +31,7 @@ class RecurrentNetwork(nn.Module):
         width: hidden units of a layer, in each direction.
         depth: layers.
         pooling: "last" is what each direction knows at its end.
-        dropout: of embeddings and between layers (variational), and before the head.
+        dropout: of embeddings, between layers and of the last one's outputs, variational.
         weight_dropout: of hidden-to-hidden weights.
         residual: see `Recurrent`.
     """
@@ -66,7 +66,7 @@ class RecurrentNetwork(nn.Module):
         )
         self.pooling = pooling
         self.num_features = self.recurrent.num_features
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = VariationalDropout(dropout)
         self.head = nn.Linear(self.num_features, num_outputs)
 
     def set_embeddings(self, vectors: Tensor, ids: Tensor | None = None) -> None:
@@ -80,7 +80,7 @@ class RecurrentNetwork(nn.Module):
     def tokens(self, inputs: TokenInputs) -> Tensor:
         """Hidden states (B, T, num_features); what stands past a length means nothing."""
         ids, lengths = inputs
-        return self.recurrent(self.embedding_dropout(self.embedding(ids)), lengths)
+        return self.dropout(self.recurrent(self.embedding_dropout(self.embedding(ids)), lengths))
 
     def stream(self, ids: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
         """Hidden states (B, T, num_features) of a text that goes on from `states`, and the states after it.
@@ -102,7 +102,7 @@ class RecurrentNetwork(nn.Module):
 
     def forward(self, inputs: TokenInputs) -> Tensor:
         """(B, num_outputs)."""
-        return self.head(self.dropout(self.features(inputs)))
+        return self.head(self.features(inputs))
 
     def _last(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         """What the forward half knows at the text's last token, and the backward half at its first."""

@@ -29,6 +29,9 @@ PRICED = 200
 """Texts on which the cost of an answer is measured."""
 SCRATCH_SHARE = 0.1
 """Of the time that is left, what a network that knows nothing may take where others follow."""
+FITTING_SHARE = 0.7
+"""Of the time for a network that is cross-fitted, what its fits are planned with: each also learns its words, and
+answers for the rows held out; and the last one is shipped, so it must not be cut short."""
 LEAST_WEIGHT = 0.05
 """Of all weights together: what a candidate has in the pool, or it is left out of it."""
 MOST_WORDS = 20_000
@@ -116,6 +119,8 @@ def from_scratch(bench: Bench, question: Question) -> Candidate:
     recipe = recipes.for_texts(bench.request, num_rows)
     recipe.write(bench.run.path / "recipe.toml")
     seconds = recipes.seconds_for(bench.request, num_rows)
+    if question.folds:
+        seconds *= FITTING_SHARE / (len(question.folds) + 1)
     options = {**recipe.model_options, **({"dropout": recipe.dropout} if recipe.dropout else {})}
     raw = joined(question.dataset.frame, [column.name for column in question.dataset.inputs("text")])
     fitted: list[Shipped] = []
@@ -139,7 +144,7 @@ def from_scratch(bench: Bench, question: Question) -> Candidate:
                 source=texts.batches(question, learns, recipe, learning=True),
                 validation=texts.batches(question, stops, recipe),
                 recipe=recipe,
-                seconds=seconds / (len(question.folds) + 1),
+                seconds=seconds,
                 paced_as=f"{recipe.model}-fold-1" if question.folds else None,
             ),
         )

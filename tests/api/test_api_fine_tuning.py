@@ -150,12 +150,45 @@ def test_what_takes_too_long_is_left_out(
     earnest: Earnest, photos_in_parts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    monkeypatch.setattr(Rung, "needs", lambda self: 601.0)
+    monkeypatch.setattr(Rung, "needs", lambda self: 3600.0)
     said = earnest(*(flag for flag in asked(photos_in_parts, run, PAYS) if flag != "--quiet"))
     assert said.code == 0
-    assert "about 10 min 01 s, which is more than there is" in said.out + said.err
+    assert "about 1 h 00 min, which is more than there is" in said.out + said.err
     assert [rung["name"] for rung in events(run, "rung")] == RUNGS[:2]
     assert Run.open(run).facts()["fine_tune"] == {"fine-tuned-top": False}
+
+
+@pytest.mark.parametrize(("needed", "epochs", "rows"), [(900.0, 1, 1.0), (1500.0, 1, 0.72)])
+def test_where_time_is_short_fewer_rows_are_learned_from(
+    needed: float,
+    epochs: int,
+    rows: float,
+    earnest: Earnest,
+    photos_in_parts: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of ten minutes nine are planned with: 0.6 of two epochs, or 0.36 of them."""
+    run, whole = tmp_path / "run", Rung._fit
+    learned: list[int] = []
+
+    def fit(self: Rung, *arguments: Any) -> Any:
+        monkeypatch.setattr(type(self.frozen), "batches", counted(self.frozen.batches))
+        return whole(self, *arguments)
+
+    def counted(batches: Any) -> Any:
+        def batches_of(self: Any, question: Any, rows: Any, recipe: Any, *, learning: bool = False) -> Any:
+            learned.extend([len(rows)] * learning)
+            return batches(question, rows, recipe, learning=learning)
+
+        return batches_of
+
+    monkeypatch.setattr(Rung, "needs", lambda self: needed)
+    monkeypatch.setattr(Rung, "_fit", fit)
+    assert earnest(*asked(photos_in_parts, run, PAYS + "unfreeze = 0.5\n")).code == 0
+    facts = Run.open(run).facts()
+    assert facts["plan"]["trainings"]["fine-tuned-top"]["epochs"] == epochs
+    assert learned[0] == int(rows * facts["data"]["split"]["train"])
 
 
 @pytest.mark.parametrize("nth", [5, 7])

@@ -59,6 +59,23 @@ def test_a_run_on_texts_ships_what_answers_the_same_anywhere(earnest: Earnest, t
         assert alone.row(0) == pytest.approx(together.row(row), abs=2e-6)
 
 
+def test_a_pool_of_candidates_answers_the_same_once_shipped(
+    earnest: Earnest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("earnest.api.outcome.best", lambda question, candidates: candidates[-1])
+    monkeypatch.setattr("earnest.api.texts.LEAST_WEIGHT", -1.0)
+    table = write_table(tmp_path / "reviews.csv", [[row[0], *row[2:]] for row in reviews(200)])
+    run = tmp_path / "run"
+    ended = earnest("fit", table, "--target", "verdict", "--type", "review=text", "--split", "part", "--from-scratch",
+                    "--epochs", 1, "--out", run, "--quiet")  # fmt: skip
+    assert (ended.code, ended.err) == (0, "")
+    name = json.loads((run / "evaluation.json").read_text())["candidates"][-1]["name"]
+    assert name == "pool of tf-idf + linear and bilstm from scratch"
+    written = pl.read_parquet(run / "predictions.parquet").filter(pl.col("part") == "test")
+    answers = package.load(run / "model").predict(table)[written["row"].to_list()]
+    assert answers["confidence"].to_numpy() == pytest.approx(written["confidence"].to_numpy(), abs=2e-6)
+
+
 @pytest.mark.parametrize("of", [package.Classifier, package.Regressor])
 def test_the_linear_model_of_a_text_is_saved_whole(of: type[package.Classifier], tmp_path: Path) -> None:
     frame = pl.DataFrame(reviews(300)[1:], ["review", "pages", "verdict", "part"], orient="row").drop("part")

@@ -50,7 +50,7 @@ def for_language(request: Request, num_bytes: int) -> Recipe:
         clip=1.0,
         schedule="cosine",
         warmup=0.05,
-        dropout=0.1 if attends else 0.3,
+        dropout=0.1,
         patience=PATIENT_PASSES * epochs_a_pass,
         window=256 if attends else 128,
     )

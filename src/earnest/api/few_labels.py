@@ -184,7 +184,8 @@ def _linear(
         held = None
         if len(validation):
             held = ArrayBatches(views.labelled, question.truth, validation, batch_size=4096, transform=itself)
-        network: Any = taught(bench, question, pupil, way, fold=fold, train=train, validation=held)
+        known = frozen.known(train)
+        network: Any = taught(bench, question, pupil, way, fold=fold, train=known, validation=held)
         head = frozen.heads[f"{way} {fold}"] = scale.unscaled(network.head)
         return lambda rows: frozen.answers(head, task, rows)
 
@@ -249,7 +250,7 @@ def _two_views(bench: Bench, question: Question, frozen: Frozen) -> tuple[NDArra
     kept = decided[frozen.architecture]
     if kept < num:
         bench.screen.say(f"{kept:,} of {num:,} rows without an answer are looked at: more would take too long")
-    learned = question.scored if question.folds else question.split.train
+    learned = frozen.known(question.scored if question.folds else question.split.train)
     labelled = np.repeat(frozen.features[:, None], 2, axis=1)
     labelled[learned, 1] = frozen.altered(learned)
     rows = np.linspace(0, num - 1, kept).astype(np.int64)

@@ -23,6 +23,8 @@ DATA = Path(os.environ.get("EARNEST_DATA", "../shared/data"))
 ARCHITECTURE = "minilm-l6"
 OPTIONS = {"pooling": "cls"}
 """A layer with tanh on the first token, which is what transformers' classifier has: the two networks are the same."""
+MOST_CHARACTERS = 1000
+"""Of a review: about 220 tokens, so that nearly none is too long, where each side would leave out another part."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ def rows(name: str, part: str, num: int, *, seed: int) -> Rows:
         frame = frame.rename({"sentence": "text"})
     else:
         frame = pl.read_parquet(DATA / "imdb" / f"{part}.parquet", columns=["text", "label"])
+        frame = frame.with_columns(pl.col("text").str.head(MOST_CHARACTERS))
     drawn = frame.sample(min(num, len(frame)), shuffle=True, seed=seed)
     return Rows(drawn["text"].to_list(), drawn["label"].cast(pl.Int64).to_list())
 

@@ -6,6 +6,7 @@ The head itself was the rung below: its best values given the features are known
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 
@@ -145,7 +146,7 @@ class Rung:
     def _fit(self, name: str, train: Rows, validation: Rows) -> NetworkPart:
         question, frozen = self.question, self.frozen
         epochs = self.share * self.recipe.epochs
-        recipe = self.recipe.but(epochs=max(1, int(epochs)))
+        recipe = self.recipe.but(epochs=math.ceil(epochs))
         if epochs < 1:
             generator = np.random.default_rng(derive(self.bench.seed, "rows to fine-tune on"))
             train = generator.choice(train, int(epochs * len(train)), replace=False)

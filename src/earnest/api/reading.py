@@ -85,8 +85,8 @@ class Texts:
             return ""
         share = self.tokens.lost / (self.tokens.lost + len(self.tokens.ids.values))
         return (
-            f"{self.tokens.truncated:,} of {len(self.raw):,} texts are longer than {self.max_length} tokens: what is "
-            f"behind them, {share:.0%} of all tokens, is not read"
+            f"{self.tokens.truncated:,} of {len(self.raw):,} texts are longer than {self.max_length} tokens: their "
+            f"middle, {share:.0%} of all tokens, is not read"
         )
 
     def inputs(self, rows: Rows) -> Inputs:

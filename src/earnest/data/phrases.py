@@ -25,7 +25,9 @@ AT_ONCE = 1 << 22
 """Numbers that are read together."""
 
 
-def join_phrases(corpus: WordCorpus, vocabulary: Vocabulary, path: Path, *, min_count: int) -> tuple[WordCorpus, Vocabulary]:
+def join_phrases(
+    corpus: WordCorpus, vocabulary: Vocabulary, path: Path, *, min_count: int
+) -> tuple[WordCorpus, Vocabulary]:
     """The text with phrases as words, written to `path`, and its vocabulary.
 
     A pair ab is a phrase when (count(ab) - min_count) * N / (count(a) * count(b)) is above `THRESHOLD`, with N words in
@@ -108,7 +110,9 @@ def _joined(ids: NDArray[np.int32], phrases: NDArray[np.int64], size: int) -> ND
     keys[(ids[:-1] < 0) | (ids[1:] < 0)] = -1
     place = np.searchsorted(phrases, keys)
     hits = np.zeros(len(ids), bool)
-    hits[:-1] = (place < len(phrases)) & (phrases[np.minimum(place, len(phrases) - 1)] == keys) if len(phrases) else False
+    hits[:-1] = (
+        (place < len(phrases)) & (phrases[np.minimum(place, len(phrases) - 1)] == keys) if len(phrases) else False
+    )
     begins = hits & ~np.concatenate([[False], hits[:-1]])
     place_in_row = np.arange(len(ids)) - np.maximum.accumulate(np.where(begins, np.arange(len(ids)), 0))
     starts = np.flatnonzero(hits & (place_in_row % 2 == 0))

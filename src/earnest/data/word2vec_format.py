@@ -37,7 +37,7 @@ def write_word2vec(path: Path, vectors: WordVectors) -> None:
                 if path.suffix == BINARY:
                     file.write(word.encode() + b" " + vector.astype("<f4").tobytes() + b"\n")
                 else:
-                    file.write(f"{word} {' '.join(repr(float(x)) for x in vector)}\n".encode())
+                    file.write(f"{word} {' '.join(map(str, vector))}\n".encode())
 
     try:
         atomic.write_with(path, write)

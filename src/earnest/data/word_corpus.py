@@ -37,7 +37,9 @@ class WordCorpus:
         try:
             size = path.stat().st_size
         except OSError as error:
-            raise RunError(f"{path} is missing ({error.strerror}); start again with `earnest fit --overwrite`.") from error
+            raise RunError(
+                f"{path} is missing ({error.strerror}); start again with `earnest fit --overwrite`."
+            ) from error
         if size % DTYPE.itemsize:
             raise RunError(f"{path} is damaged; start again with `earnest fit --overwrite`.")
         return cls(path, size // DTYPE.itemsize)

@@ -31,9 +31,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(
-        self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any], *, write: Write | None = None
-    ) -> Path:
+    def save(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any], *, write: Write | None = None) -> Path:
         """Write a checkpoint, read it back, then drop all but the last two, and what broken writes left behind.
 
         `write` takes the place of `write_tensors`.

@@ -89,9 +89,7 @@ class Training:
         self.corpus = corpus
         self.tables = tables
         self.plan = plan
-        self.progress = Progress(
-            done=[0] * plan.threads, losses=[0.0] * plan.threads, pairs=[0] * plan.threads
-        )
+        self.progress = Progress(done=[0] * plan.threads, losses=[0.0] * plan.threads, pairs=[0] * plan.threads)
         bounds = np.linspace(0, corpus.num, plan.threads + 1).astype(int).tolist()
         self.parts = list(zip(bounds, bounds[1:], strict=False))
         self._matrices = tuple(tensor.numpy() for tensor in self.tensors.values())

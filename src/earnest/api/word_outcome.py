@@ -1,7 +1,8 @@
-"""What came of word vectors: how they do in unseen text and by people's judgement, beside counting, and a look at them."""
+"""What came of word vectors: how they do in unseen text and by people's judgement, beside counting; and a look."""
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,7 @@ def settle(
         "verdict": verdict(scores, comparison, num_words=len(vectors)),
     }
     bench.run.write("evaluation.json", evaluation)
-    text.corpus.path.unlink(missing_ok=True)
+    shutil.rmtree(text.corpus.path.parent)
 
 
 def tested(vectors: WordVectors, counting: WordVectors, test: WordPairs | Analogies, *, seed: int) -> dict[str, Any]:

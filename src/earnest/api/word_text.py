@@ -16,7 +16,8 @@ from earnest.data.running_text import Cut, RunningText
 from earnest.data.word_corpus import WordCorpus, write_corpus
 from earnest.data.word_counts import Vocabulary, count_words
 
-FOLDER = "checkpoints/words"
+FOLDER = "words"
+"""Of the run, while it is at work."""
 TEST_SHARE, LEAST_TEST, MOST_TEST_SHARE, MOST_TEST = 0.01, 5_000, 0.1, 100_000
 """Of the numbers, at the end of the text, that nothing is learned from: a hundredth, but at least and at most so many,
 and no more than a tenth."""

@@ -130,8 +130,7 @@ def _train(bench: Bench, training: Training, checkpoints: Checkpoints, name: str
     took = 0.0
     plan = training.plan
     bench.screen.say(
-        f"training {name}: {plan.epochs:g} passes over {training.corpus.num:,} words, {plan.threads} "
-        f"thread{'s' if plan.threads > 1 else ''}"
+        f"training {name}: {plan.epochs:g} passes over the text, {plan.threads} thread{'s' if plan.threads > 1 else ''}"
     )
     with interrupts.waiting() as interrupted, bench.screen.bar(name, 1.0) as bar:
         for report in training.run(stop=interrupted):

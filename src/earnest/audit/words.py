@@ -52,8 +52,7 @@ def _unknown_words(num_words: int, num_known: int, min_count: int) -> list[Findi
             severity="medium" if share >= MUCH_UNKNOWN else "low",
             title=f"{percent(share)} of the text's words are too rare to get a vector",
             detail=f"They occur fewer than {min_count} times, and are passed over as if they were not there.",
-            fix="Lower min_count in a recipe, have vectors made of subwords, or look whether the text is cut into words "
-            "rightly.",
+            fix="Lower min_count in a recipe, or look whether the text is cut into words rightly.",
             count=num_words - num_known,
         )
     ]

@@ -1,4 +1,4 @@
-"""Running text read from front to back, as often as needed, in words: however large it is, little of it is in memory."""
+"""Running text read from front to back, as often as needed, in words; little of it is ever in memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ Cut = Literal["words", "spaces"]
 LINE_END = "\n"
 LONGEST = 100_000
 """Characters of a word; one that is longer is no word, and its file no text."""
-_GAPS = r"\s!-/:-@\[-`{-~\u0080-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u2000-\u200b\u200e-\u206f\u3000-\u3004\u3008-\u3020\uff00-\uff0f\uff1a-\uff20\ufffd"
+_GAPS = (
+    r"\s!-/:-@\[-`{-~\u0080-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u2000-\u200b\u200e-\u206f"
+    r"\u3000-\u3004\u3008-\u3020\uff00-\uff0f\uff1a-\uff20\ufffd"
+)
+"""What parts words: space, punctuation and signs, but not the joiners that some scripts write inside of words."""
 _PATTERNS: dict[Cut, re.Pattern[str]] = {
     "words": re.compile(rf"\n|[^{_GAPS}]+(?:['’][^{_GAPS}]+)*"),
     "spaces": re.compile(r"\n|\S+"),

@@ -85,7 +85,7 @@ def _read_text(path: Path, file: IO[bytes], array: np.ndarray) -> list[str]:
             array[row] = [float(x) for x in numbers]
         except ValueError as error:
             raise DataError(
-                f"{path}, line {row + 2}: expected a word and {array.shape[1]:,} numbers; the file is cut off or damaged."
+                f"{path}, line {row + 2}: expected a word and {array.shape[1]:,} numbers; it is cut off or damaged."
             ) from error
         words.append(word.decode("utf-8", "replace"))
     return words

@@ -134,6 +134,6 @@ def _check(text: RunningText, num_words: int, num_different: int, num_known: int
     if num_known < 2:
         raise DataError(
             f"{text.path} holds {num_words:,} words, {num_different:,} different ones, and "
-            f"{'one occurs' if num_known else 'none occurs'} {min_count} times or more, where two are needed. Give more "
-            "text, or a recipe in which rare words count: --recipe FILE with min_count = 1 under [model_options]."
+            f"{'one occurs' if num_known else 'none occurs'} {min_count} times or more, where two are needed. Give "
+            "more text, or a recipe in which rare words count: --recipe FILE with min_count = 1 under [model_options]."
         )

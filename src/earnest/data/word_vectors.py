@@ -46,7 +46,7 @@ class WordVectors:
     def directions(self) -> Floats:
         """(V, width) the vectors at length 1; a vector of zeros stays as it is."""
         lengths = np.linalg.norm(self.array, axis=1, keepdims=True)
-        return self.array / np.where(lengths > 0, lengths, 1)
+        return (self.array / np.where(lengths > 0, lengths, 1)).astype(np.float32, copy=False)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -90,8 +90,8 @@ class WordVectors:
     ) -> list[Neighbour]:
         """The nearest words to all of `plus` and far from all of `minus`; none of these is among the answers.
 
-        `similar(["king", "woman"], minus="man")` asks what is to king as woman is to man: by the sum of cosines, Mikolov
-        et al.'s 3CosAdd (2013), or with `multiply` by the product, Levy and Goldberg's 3CosMul (2014).
+        `similar(["king", "woman"], minus="man")` asks what is to king as woman is to man: by the sum of cosines,
+        Mikolov et al.'s 3CosAdd (2013), or with `multiply` by the product, Levy and Goldberg's 3CosMul (2014).
 
         Raises:
             OptionError: a word has no vector, there is none, or `num` is below 1.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from earnest.data.word_corpus import WordCorpus
 from earnest.data.word_vectors import WordVectors
 
-MOST_WORDS = 3_000
+MOST_WORDS = 2_000
 """The commonest, which a matrix of all pairs is made for."""
 MOST_COUNTED = 5_000_000
 """Numbers at the beginning of the text."""

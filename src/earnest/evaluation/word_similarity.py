@@ -46,7 +46,7 @@ def known(vectors: WordVectors, pairs: WordPairs) -> NDArray[np.bool_]:
 def score_pairs(
     vectors: WordVectors, pairs: WordPairs, *, seed: int, among: NDArray[np.bool_] | None = None
 ) -> dict[str, Any]:
-    """The rank correlation of cosines with people's judgement, over the pairs that are known (or those `among` them)."""
+    """The rank correlation of cosines with people's judgement, over the known pairs (or those `among` them)."""
     usable = known(vectors, pairs) if among is None else among
     chosen = np.flatnonzero(usable)
     facts = {"name": pairs.name, "kind": "pairs", "n": len(pairs.pairs), "known": len(chosen)}
@@ -57,10 +57,10 @@ def score_pairs(
 
 
 def score_analogies(vectors: WordVectors, analogies: Analogies) -> dict[str, Any]:
-    """The share of analogies answered right by 3CosAdd among the commonest words; those with other words do not count."""
+    """The share of analogies that 3CosAdd answers right among the commonest words; others do not count."""
     few = WordVectors(vectors.words[:MOST_WORDS], vectors.array[:MOST_WORDS], lowercase=vectors.lowercase)
     numbers = np.array([few.numbers(question) for question in analogies.questions])
-    usable = (numbers >= 0).all(1)
+    usable: NDArray[np.bool_] = np.all(numbers >= 0, axis=1)
     asked = numbers[usable]
     right = np.concatenate([_right(few, asked[i : i + AT_ONCE]) for i in range(0, len(asked), AT_ONCE)] or [usable[:0]])
     sections = np.array(analogies.sections)[usable]

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class Training:
         self.plan = plan
         self.progress = Progress(done=[0] * plan.threads, losses=[0.0] * plan.threads, pairs=[0] * plan.threads)
         bounds = np.linspace(0, corpus.num, plan.threads + 1).astype(int).tolist()
-        self.parts = list(zip(bounds, bounds[1:], strict=False))
+        self.parts = list(pairwise(bounds))
         self._matrices = tuple(tensor.numpy() for tensor in self.tensors.values())
 
     def run(self, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Report]:

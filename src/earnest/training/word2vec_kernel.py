@@ -26,7 +26,7 @@ STEEPEST, STEPS = 8.0, 1024
 """The sigmoid is tabulated on -STEEPEST to STEEPEST, scores beyond count as these, and is linear between its steps."""
 SIGMOID = (1 / (1 + np.exp(-np.linspace(-STEEPEST, STEEPEST, STEPS + 1)))).astype(np.float32)
 TINY = 1e-100
-"""The logarithm of a product of probabilities is taken when it falls below, and once in the end: logarithms are slow."""
+"""The logarithm of a product of probabilities is taken when it falls below, and in the end: logarithms are slow."""
 LANES, ROWS, COLUMNS = 8, 2, 3
 """Rows are padded to whole vector registers; products are made in blocks of rows of A and of B."""
 

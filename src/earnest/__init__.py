@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from earnest.api.predict import load, predict
     from earnest.api.report import report
     from earnest.api.resume import resume
+    from earnest.api.similar import similar
     from earnest.api.zoo import zoo
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "Regressor", "fit", "generate", "load", "predict", "report", "resume", "zoo"]
+__all__ = ["Classifier", "Regressor", "fit", "generate", "load", "predict", "report", "resume", "similar", "zoo"]
 
 _HOMES = {
     "Classifier": "estimators",
@@ -34,6 +35,7 @@ _HOMES = {
     "predict": "predict",
     "report": "report",
     "resume": "resume",
+    "similar": "similar",
     "zoo": "zoo",
 }
 

@@ -63,7 +63,8 @@ def fit(
         typer.Option(
             metavar="NAME",
             rich_help_panel=QUESTION,
-            help="For running text: language-model, to go on with it; masked-language-model, to pretrain an encoder.",
+            help="For running text: language-model, to go on with it; masked-language-model, to pretrain an encoder; "
+            "word-vectors, to learn what its words mean.",
         ),
     ] = None,
     metric: Annotated[
@@ -180,6 +181,7 @@ def fit(
     - `earnest fit sales.csv --target revenue --time date --metric mae`
     - `earnest fit train.conll` — sentences whose words are tagged: names, phrases
     - `earnest fit shakespeare.txt --task language-model` — then `earnest generate runs/shakespeare`
+    - `earnest fit corpus.txt --task word-vectors` — then `earnest similar runs/corpus WORD`
     - `earnest fit few.csv --target label --unlabeled more.csv` — few rows have an answer, many have none
     """
     from earnest.api.fit import fit as verb
@@ -316,6 +318,52 @@ def generate(
         for piece in pieces:
             typer.echo(piece, nl=False)
         typer.echo()
+
+
+@app.command()
+def similar(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run on words, or a file in word2vec's formats, text or .bin.")
+    ],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="WORD...", help="What to be near to.", show_default=False)
+    ] = None,
+    plus: Annotated[list[str] | None, typer.Option(metavar="WORD", help="More of it. May be given again.")] = None,
+    minus: Annotated[
+        list[str] | None, typer.Option(metavar="WORD", help="What to be far from. May be given again.")
+    ] = None,
+    num: Annotated[int, typer.Option(help="How many words.")] = 10,
+    multiply: Annotated[
+        bool, typer.Option("--multiply", metavar="", help="Combine by products (3CosMul), not sums (3CosAdd).")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write all vectors there, for other programs: .bin is binary, else text."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", metavar="", help="Replace the file that --out names.")
+    ] = False,
+) -> None:
+    """The nearest words to a word, analogies, and vectors for other programs.
+
+    **Examples**
+
+    - `earnest similar runs/corpus king`
+    - `earnest similar runs/corpus king --minus man --plus woman` — what is to king as woman is to man?
+    - `earnest similar runs/corpus --out vectors.bin` — for gensim and the like
+    - `earnest similar vectors.bin king` — vectors that another program made
+    """
+    from earnest.api.similar import similar as verb
+    from earnest.api.similar import write_vectors
+
+    near = [*(words or []), *(plus or [])]
+    if not near and out is None:
+        raise OptionError("name a word, such as: earnest similar RUN king")
+    if out is not None:
+        typer.echo(f"{write_vectors(run, out, overwrite=overwrite):,} vectors in {out}", err=True)
+    if near:
+        for word, score in verb(run, near, minus=minus or [], num=num, multiply=multiply).iter_rows():
+            typer.echo(f"{word}\t{score:.4f}")
 
 
 @app.command()

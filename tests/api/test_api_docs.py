@@ -27,6 +27,7 @@ SLOW = {
     "tables.md",
     "tagging.md",
     "texts.md",
+    "word-vectors.md",
     "zoo.md",
 }
 """Pages whose examples fit for longer than some seconds."""
@@ -117,6 +118,21 @@ def write_text(folder: Path) -> None:
     write_table(folder / "reviews.csv", [["text", "label"], *rows])
 
 
+def write_corpus(folder: Path, num: int = 700) -> None:
+    """A text on royalty and people, and pairs of its words."""
+    rng = default_rng(8)
+    kinds = (["king", "queen", "crown", "throne"], ["man", "woman", "child", "house"])
+    lines = [" ".join(rng.choice([*kinds[i % 2], "the", "a"], 10)) for i in range(num)]
+    (folder / "corpus.txt").write_text("\n".join(lines))
+    pairs = [
+        (a, b, str(9 if i == j else 1))
+        for i, one in enumerate(kinds)
+        for a in one
+        for j, b in enumerate((one[0], "man"))
+    ]
+    write_table(folder / "pairs.csv", [["first", "second", "judged"], *pairs])
+
+
 def write_data(folder: Path) -> None:
     """Everything that the guides take for given."""
     write_photos(folder / "photos", parts=(), num=20)
@@ -135,6 +151,7 @@ def write_data(folder: Path) -> None:
     write_text(folder)
     write_sentences(folder)
     write_tickets(folder)
+    write_corpus(folder)
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ def check_is_table(request: Request) -> None:
     if request.target is None and path.suffixes[:1] == [".txt"] and path.is_file() and not is_conll(path):
         raise OptionError(
             f"{path} may be a running text or a table, and what to learn from it is not said: --task language-model "
-            "learns to go on with a text, --target COLUMN to predict a column."
+            "learns to go on with a text, --task word-vectors what its words mean, --target COLUMN to predict a column."
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from torch import get_num_threads
 
 from earnest import __version__
-from earnest.api import language, language_outcome, masked, outcome, tag_outcome, tag_question
+from earnest.api import language, language_outcome, masked, outcome, tag_outcome, tag_question, word_outcome
 from earnest.api.checks import check_is_table, check_model, check_names, concerning, group_of, is_tagged
 from earnest.api.columns import fit_columns
 from earnest.api.encoder_folder import TASK as MASKED
@@ -32,9 +32,12 @@ from earnest.api.tagging import fit_taggers
 from earnest.api.texts import fit_texts
 from earnest.api.transfer import FEW, LEAST_SIDE, suited
 from earnest.api.unlabelled import check_unlabelled, with_unlabelled
+from earnest.api.word_recipes import TASK as WORDS
+from earnest.api.word_recipes import for_words, options_of
+from earnest.api.word_text import in_words
 from earnest.audit.run import audit
 from earnest.core import atomic, interrupts
-from earnest.core.errors import DataError, Interrupted, NeedsYes, RunError, UsageError
+from earnest.core.errors import DataError, Interrupted, NeedsYes, OptionError, RunError, UsageError
 from earnest.core.progress import Screen, duration
 from earnest.core.registry import models
 from earnest.core.run import Run, WallClock
@@ -75,6 +78,8 @@ def carry_out(run: Run, *, spent: float = 0.0, quiet: bool = False) -> Run:
         screen.say(f"reading {request.data}")
         if request.task is None:
             _learn_from_rows(bench)
+        elif request.task == WORDS:
+            _learn_words(bench)
         else:
             _learn_from_text(bench)
         if run.writes:
@@ -162,6 +167,21 @@ def _learn_from_text(bench: Bench) -> None:
     model, network = language.learn(bench, text, recipe)
     if bench.run.writes:
         language_outcome.settle(bench, text, model, network, counted)
+
+
+def _learn_words(bench: Bench) -> None:
+    """Each word of a running text is told from the words around it, so that it gets a vector."""
+    if processes.world() > 1:
+        raise OptionError("word vectors are learned by one process, with all its threads: run it without torchrun.")
+    recipe = for_words(bench.request)
+    options, test = options_of(recipe), word_outcome.words_to_test(bench)
+    text = in_words(bench, recipe, options)
+    word_outcome.unseen_triples(bench, text, len(text.vocabulary), recipe)
+    _begin(bench, text.name, text.facts(), "words", text.audit)
+    from earnest.api.word_vectors import learn_vectors  # imports Numba, which is an extra
+
+    vectors = learn_vectors(bench, text, recipe)
+    word_outcome.settle(bench, text, recipe, vectors, test)
 
 
 def _begin(bench: Bench, source: str, data: dict[str, Any], noun: str, look: Callable[[], dict[str, Any]]) -> None:

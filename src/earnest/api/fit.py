@@ -43,7 +43,8 @@ def fit(
         data: a folder of pictures (a folder a class, or train/ [validation/] test/ of such), an archive of one, a
             table (CSV, TSV, Parquet, JSONL), tagged sentences (CoNLL), arrays (npz, npy, IDX), or "digits".
         target: the column to predict.
-        task: "language-model" learns to go on with a running text: a text file, JSON lines with "text", or a folder.
+        task: "language-model" learns to go on with a running text: a text file, JSON lines with "text", or a folder;
+            "word-vectors" learns vectors of its words.
         test: data of its own for the last look; without it, a fifth is set aside.
         unlabeled: more data of the same columns without the target, where few rows have an answer: classes are learned
             from both, beside the same networks that learn from the labelled rows alone.

@@ -55,8 +55,8 @@ def for_language(request: Request, num_bytes: int) -> Recipe:
         window=256 if attends else 128,
     )
     recipe = stated(request, recipe)
-    if recipe.tokens == "wordpiece":
-        raise OptionError("the recipe's tokens, wordpiece, do not give back the text; take character or bpe.")
+    if recipe.tokens not in (None, "character", "bpe"):
+        raise OptionError(f"the recipe's tokens, {recipe.tokens}, do not give back the text; take character or bpe.")
     return recipe
 
 

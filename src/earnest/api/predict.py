@@ -18,6 +18,8 @@ from earnest.api.outcome import predictions_frame
 from earnest.api.parts import Floats
 from earnest.api.tag_model import TASK as TAGGING
 from earnest.api.tag_model import TagModel, TagPredictor
+from earnest.api.word_model import load_vectors
+from earnest.api.word_recipes import TASK as WORDS
 from earnest.core import atomic
 from earnest.core.errors import DataError, OptionError, RunError
 from earnest.core.progress import Screen
@@ -26,6 +28,7 @@ from earnest.data.columns import conform
 from earnest.data.dataset import Dataset, Images
 from earnest.data.pixels import fit, without_warnings
 from earnest.data.read import read_for_prediction
+from earnest.data.word_vectors import WordVectors
 
 CHUNK = 1024
 """Rows with images decoded and predicted at a time."""
@@ -145,10 +148,10 @@ def _with_problems(answers: pl.DataFrame, problems: list[Problem]) -> pl.DataFra
     )
 
 
-def load(run: str | Path) -> Predictor | TagPredictor | LanguageModel:
+def load(run: str | Path) -> Predictor | TagPredictor | LanguageModel | WordVectors:
     """The model that a run shipped; a run folder, or its model folder alone, from anywhere.
 
-    Most predict for new data; a language model generates text.
+    Most predict for new data; a language model generates text, and word vectors tell of words.
 
     Raises:
         RunError: there is no model, it is damaged, or a newer version wrote it.
@@ -166,6 +169,8 @@ def load(run: str | Path) -> Predictor | TagPredictor | LanguageModel:
         return TagPredictor(TagModel.load(folder))
     if task == LANGUAGE:
         return LanguageModel.load(folder)
+    if task == WORDS:
+        return load_vectors(folder)
     return Predictor(ModelFolder.load(folder))
 
 
@@ -178,6 +183,8 @@ def predict(run: str | Path, data: str | Path, *, quiet: bool = True) -> pl.Data
     model = load(run)
     if isinstance(model, LanguageModel):
         raise RunError(f"{run} is a language model, which goes on with a text: earnest generate {run} --prompt TEXT.")
+    if isinstance(model, WordVectors):
+        raise RunError(f"{run} holds word vectors, which answer about words: earnest similar {run} WORD.")
     return model.predict(data, quiet=quiet)
 
 

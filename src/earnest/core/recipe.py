@@ -75,12 +75,14 @@ class Recipe(BaseModel):
     patience: int = Field(0, ge=0)
     """Epochs without a better validation score after which training stops; 0 never does."""
     window: int = Field(128, ge=2)
-    """Tokens of a running text that a language model learns from at once."""
-    tokens: Literal["character", "bpe", "wordpiece"] | None = None
+    """Tokens of a running text that a language model learns from at once; for word vectors, words that are seen to
+    either side at most."""
+    tokens: Literal["character", "bpe", "wordpiece", "words", "spaces"] | None = None
     """What a running text is cut into: characters where it is short, else frequent pieces of words; BERT's are
-    WordPiece's."""
+    WordPiece's. For word vectors "words", in lower case and without punctuation, or whatever stands between
+    "spaces"."""
     vocabulary: int = Field(8192, ge=300)
-    """Different pieces of words, at most."""
+    """Different pieces of words, or words, at most."""
     views: Literal[1, 2, 6] = 1
     """Views of an image that the shipped model's answer is the mean of: itself, with its mirror image, or both of them
     shifted by a pixel too."""

@@ -194,6 +194,12 @@ def residual_plot(evaluation: Json) -> Markup | None:
     return plots.scatter(residuals["actual"], residuals["predicted"]) if residuals else None
 
 
+def word_map(evaluation: Json) -> Markup | None:
+    """Common words in the plane, where there are vectors of words."""
+    words = evaluation.get("map")
+    return plots.word_map([(str(one["word"]), one["x"], one["y"]) for one in words]) if words else None
+
+
 def weakest_first(classes: Sequence[Json]) -> list[Json]:
     """The classes by F1, those without one last."""
     return sorted(classes, key=lambda row: (row["f1"] is None, row["f1"] or 0.0))

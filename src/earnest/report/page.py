@@ -59,6 +59,7 @@ def render(evidence: Evidence) -> str:
         reliability=figures.reliability_diagram(evaluation),
         residuals=figures.residual_plot(evaluation),
         mistakes=with_pictures(evaluation.get("mistakes") or []),
+        map=figures.word_map(evaluation),
     )
 
 

@@ -15,6 +15,9 @@ from earnest.report.svg import Scale
 CELL, FONT = 40, 13
 """Side of a confusion matrix's cell and height of its letters, in the drawing's own units."""
 
+LETTER, LINE = 0.95, 3.0
+"""Width of a letter and height of a line on a map of words, in per cent of it, or a little more."""
+
 MAX_POINTS = 2000
 """Points of a line or a cloud; more cannot be told apart and make the page heavy."""
 
@@ -102,6 +105,22 @@ def scatter(actual: Sequence[float | None], predicted: Sequence[float | None]) -
     parts.append(svg.cloud(((both(a), 100 - both(p)) for a, p in pairs), name="cloud"))
     parts.append(svg.text(50, 100, "actual", dy=36, name="tick middle"))
     return svg.drawing(parts, name="plot square", describe=f"predicted against actual values of {len(pairs)} rows")
+
+
+def word_map(words: Sequence[tuple[str, float, float]]) -> Markup:
+    """Words at their places in the plane; those whose letters would cover others' are dots, named under the pointer."""
+    across, up = Scale.around(x for _, x, _ in words), Scale.around(y for _, _, y in words)
+    parts, taken = [], list[tuple[float, float, float]]()
+    for word, x, y in words:
+        place, name = (across(x), 100 - up(y)), wording.shorten(word, 20)
+        half = LETTER * len(name) / 2
+        free = all(abs(place[1] - b) > LINE or abs(place[0] - a) > half + other for a, b, other in taken)
+        if free:
+            taken.append((*place, half))
+            parts.append(svg.text(*place, name, dy=4, name="tick middle"))
+        else:
+            parts.append(svg.dot(*place, 1.5, name="point faint", title=name))
+    return svg.drawing(parts, name="plot wide tall", describe=f"a map of {len(words)} words")
 
 
 def confusion(labels: Sequence[object], counts: Sequence[Sequence[int]]) -> Markup:

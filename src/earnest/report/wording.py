@@ -43,6 +43,12 @@ _KNOWN = (
         "what the text would cost, were it packed by this model; lower is better",
         higher_is_better=False,
     ),
+    Metric(
+        "nearness",
+        "nearness",
+        "how often a word that stands near another in unseen text is more like it than one drawn by lot; 50% is chance",
+        percent=True,
+    ),
     Metric("nats", "nats", "how surprising a token was, -log p, on average; lower is better", higher_is_better=False),
     Metric(
         "perplexity",

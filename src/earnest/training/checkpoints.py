@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from earnest.core import atomic
 from earnest.core.errors import RunError
 
 KEEP = 2
+Write = Callable[[Path, dict[str, Tensor], dict[str, Any]], None]
 
 
 class Checkpoints:
@@ -29,14 +31,16 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> Path:
+    def save(self, step: int, tensors: dict[str, Tensor], facts: dict[str, Any], *, write: Write | None = None) -> Path:
         """Write a checkpoint, read it back, then drop all but the last two, and what broken writes left behind.
+
+        `write` takes the place of `write_tensors`.
 
         Raises:
             OSError: the disk is full, or what was written does not read back; the older ones are untouched.
         """
         path = self.folder / f"step-{step:09d}.safetensors"
-        write_tensors(path, tensors, facts)
+        (write or write_tensors)(path, tensors, facts)
         for old in [*self._all()[:-KEEP], *self.folder.glob(".*.tmp")]:
             old.unlink()
         return path

@@ -107,7 +107,7 @@ def read_corpus(path: str | Path) -> Corpus:
         DataError: it is missing, empty, binary, damaged, or holds one character only; the message says what to do.
     """
     path = Path(path)
-    files = _files(path)
+    files = text_files(path)
     if len(files) == 1 and files[0].suffix.lower() in PLAIN and _is_utf8(files[0]):
         corpus = _corpus(path.name, np.memmap(files[0], np.uint8, "r"), [])
     else:
@@ -121,7 +121,7 @@ def read_corpus(path: str | Path) -> Corpus:
     raise DataError(f"{path} holds {only}; a language model needs running text to learn from.")
 
 
-def _files(path: Path) -> list[Path]:
+def text_files(path: Path) -> list[Path]:
     """The text files that there are."""
     if not path.exists():
         raise DataError(f"there is no file or folder {path}; check the path.")
@@ -129,13 +129,13 @@ def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     files = [file for file in sorted(path.rglob("*")) if file.is_file() and not is_hidden(file.name)]
-    files = [file for file in files if _bare_suffix(file) in known]
+    files = [file for file in files if bare_suffix(file) in known]
     if not files:
         raise DataError(f"{path} holds no text: earnest reads {', '.join(known)}, also with {', '.join(PACKED)}.")
     return files
 
 
-def _bare_suffix(path: Path) -> str:
+def bare_suffix(path: Path) -> str:
     """The suffix in lower case, without that of the packing."""
     return Path(path.stem if path.suffix.lower() in PACKED else path.name).suffix.lower()
 
@@ -144,7 +144,7 @@ def _open(path: Path) -> IO[bytes]:
     return PACKED.get(path.suffix.lower(), open)(path, "rb")
 
 
-def _raw(path: Path) -> Iterator[bytes]:
+def raw_bytes(path: Path) -> Iterator[bytes]:
     """A file's bytes, unpacked, a chunk at a time.
 
     Raises:
@@ -157,7 +157,7 @@ def _raw(path: Path) -> Iterator[bytes]:
                 if size == 0:
                     check_signature(chunk, path)
                     if is_binary(chunk[:4096]) and not chunk.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                        raise DataError(f"{path} is no text but binary; a language model needs running text in UTF-8.")
+                        raise DataError(f"{path} is no text but binary; running text is needed, in UTF-8.")
                 size += len(chunk)
                 if path.suffix.lower() in PACKED:
                     check_size(size, path.stat().st_size, path)
@@ -173,7 +173,7 @@ def _is_utf8(path: Path) -> bool:
     decoder = codecs.getincrementaldecoder("utf-8")()
     number = -1
     try:
-        for number, chunk in enumerate(_raw(path)):
+        for number, chunk in enumerate(raw_bytes(path)):
             if number == 0 and chunk.startswith(codecs.BOM_UTF8):
                 return False
             decoder.decode(chunk)
@@ -189,8 +189,8 @@ def _written(files: Sequence[Path]) -> tuple[NDArray[np.uint8], list[str]]:
     folder = cache_folder()
     with tempfile.TemporaryFile(dir=folder if folder.is_dir() else None) as file:
         for path in files:
-            if _bare_suffix(path) in JSON_LINES:
-                for text in _json_texts(path):
+            if bare_suffix(path) in JSON_LINES:
+                for text in json_texts(path):
                     file.write(BETWEEN if file.tell() else b"")
                     file.write(without_surrogates(text).encode())
             else:
@@ -202,7 +202,7 @@ def _written(files: Sequence[Path]) -> tuple[NDArray[np.uint8], list[str]]:
 
 def _write_plain(path: Path, file: IO[bytes], notes: list[str]) -> None:
     """Write a file's text as UTF-8."""
-    head = next(_raw(path), b"")
+    head = next(raw_bytes(path), b"")
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         notes.append(f"{path.name} is read as UTF-16")
         _copy(path, "utf-16", file)
@@ -223,7 +223,7 @@ def _copy(path: Path, encoding: str, file: IO[bytes]) -> tuple[int, int]:
     decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
     bad = foreign = 0
     tail = b""
-    for chunk in chain(_raw(path), [b""]):
+    for chunk in chain(raw_bytes(path), [b""]):
         text = decoder.decode(chunk, final=not chunk)
         bad += text.count("\ufffd") - (tail + chunk).count(_REPLACEMENT)
         tail = chunk[1 - len(_REPLACEMENT) :]
@@ -232,7 +232,7 @@ def _copy(path: Path, encoding: str, file: IO[bytes]) -> tuple[int, int]:
     return bad, foreign
 
 
-def _json_texts(path: Path) -> Iterator[str]:
+def json_texts(path: Path) -> Iterator[str]:
     """The "text" of each line."""
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
@@ -251,7 +251,7 @@ def _json_texts(path: Path) -> Iterator[str]:
 
 def _lines(path: Path) -> Iterator[bytes]:
     begun: list[bytes] = []
-    for chunk in _raw(path):
+    for chunk in raw_bytes(path):
         first, *others = chunk.split(b"\n")
         begun.append(first)
         for other in others:

@@ -182,10 +182,7 @@ def test_the_probabilities_of_all_words_by_their_paths_sum_to_one() -> None:
     starts, nodes, turns = huffman_paths(counts)
     scores = default_rng(10).normal(0, 2, 32)
     left = 1 / (1 + np.exp(-scores))
-    each = [
-        np.prod(np.where(turns[a:b] == 1, left[nodes[a:b]], 1 - left[nodes[a:b]]))
-        for a, b in pairwise(starts)
-    ]
+    each = [np.prod(np.where(turns[a:b] == 1, left[nodes[a:b]], 1 - left[nodes[a:b]])) for a, b in pairwise(starts)]
     assert sum(each) == pytest.approx(1)
     lengths = np.diff(starts)
     order = np.argsort(counts)

@@ -125,9 +125,9 @@ def _errors(scores, labels, m, n, padded, rate, sigmoid):  # type: ignore[no-unt
     scale = np.float32(STEPS / (2 * STEEPEST))
     for i in range(m):
         for j in range(n):
-            score: Any = min(max(scores[i, j], np.float32(-STEEPEST)), np.float32(STEEPEST))
+            score = min(max(scores[i, j], np.float32(-STEEPEST)), np.float32(STEEPEST))
             place = (score + np.float32(STEEPEST)) * scale
-            step = min(np.int64(place), STEPS - 1)
+            step: Any = min(np.int64(place), STEPS - 1)
             low = sigmoid[step]
             probability = low + (place - np.float32(step)) * (sigmoid[step + 1] - low)
             product *= np.float64(probability) if labels[j] > 0 else 1.0 - np.float64(probability)

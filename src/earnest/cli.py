@@ -81,7 +81,7 @@ def fit(
         typer.Option(
             metavar="PATH",
             rich_help_panel=DATA,
-            help="Data for the last look; for word vectors, pairs of words that people judged.  [default: a fifth of DATA]",
+            help="Data for the last look; for word vectors, pairs of words to judge by.  [default: a fifth of DATA]",
         ),
     ] = None,
     unlabeled: Annotated[

@@ -78,7 +78,11 @@ def fit(
     ] = None,
     test: Annotated[
         str | None,
-        typer.Option(metavar="PATH", rich_help_panel=DATA, help="Data for the last look.  [default: a fifth of DATA]"),
+        typer.Option(
+            metavar="PATH",
+            rich_help_panel=DATA,
+            help="Data for the last look; for word vectors, pairs of words to judge by.  [default: a fifth of DATA]",
+        ),
     ] = None,
     unlabeled: Annotated[
         str | None,

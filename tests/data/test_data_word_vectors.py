@@ -1,4 +1,4 @@
-"""Word vectors: neighbours and analogies by plain loops, subwords by a published hash, the formats by hand and gensim."""
+"""Word vectors: neighbours and analogies by plain loops, subwords by a published hash, formats by hand and gensim."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_analogies_by_sums_and_by_products(vectors: WordVectors) -> None:
 
 
 def test_a_word_without_a_vector_is_named(vectors: WordVectors) -> None:
-    with pytest.raises(OptionError, match="no word 'v3'.*did you mean"):
+    with pytest.raises(OptionError, match=r"no word 'v3'.*did you mean"):
         vectors.similar("v3")
     with pytest.raises(OptionError, match="at least one word"):
         vectors.similar([])

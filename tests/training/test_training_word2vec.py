@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def test_a_text_may_be_cut_anywhere(negatives: int) -> None:
         inputs = random.normal(0, 0.1, (40, 24)).astype(np.float32)
         outputs = random.normal(0, 0.1, (40, 24)).astype(np.float32)
         told = []
-        for first, last in zip(cuts, cuts[1:], strict=False):
+        for first, last in pairwise(cuts):
             origin = max(0, first - 200)
             stretch = Stretch(ids[origin : last + 200], first - origin, last - origin, origin, SEED)
             told.append(train_stretch(stretch, found, settings, inputs, outputs, SIGMOID))
@@ -181,10 +182,7 @@ def test_the_probabilities_of_all_words_by_their_paths_sum_to_one() -> None:
     starts, nodes, turns = huffman_paths(counts)
     scores = default_rng(10).normal(0, 2, 32)
     left = 1 / (1 + np.exp(-scores))
-    each = [
-        np.prod(np.where(turns[a:b] == 1, left[nodes[a:b]], 1 - left[nodes[a:b]]))
-        for a, b in zip(starts, starts[1:], strict=False)
-    ]
+    each = [np.prod(np.where(turns[a:b] == 1, left[nodes[a:b]], 1 - left[nodes[a:b]])) for a, b in pairwise(starts)]
     assert sum(each) == pytest.approx(1)
     lengths = np.diff(starts)
     order = np.argsort(counts)

@@ -9,6 +9,8 @@ from typing import Literal
 
 from earnest.api.recipes import named_model
 from earnest.api.request import Request
+from earnest.api.word_recipes import DEFAULT as DEFAULT_OF_WORDS
+from earnest.api.word_recipes import TASK as WORDS
 from earnest.core import weights as known_weights
 from earnest.core.errors import OptionError, nearest
 from earnest.core.recipe import Recipe
@@ -35,7 +37,10 @@ def check_names(request: Request) -> None:
         raise OptionError(f"--model {request.model}: there is no such model{hint} `earnest zoo` lists them.")
     choose_device(request.device)
     if request.recipe is not None:
-        _check_recipe(Recipe.read(Path(request.recipe)), request.recipe)
+        recipe = Recipe.read(Path(request.recipe))
+        if request.task == WORDS:  # whose model need not be named for its options to be known
+            recipe = recipe.but(model=named_model(request) or DEFAULT_OF_WORDS)
+        _check_recipe(recipe, request.recipe)
 
 
 Group = Literal["image", "tokens", "table", "columns", "tags"]

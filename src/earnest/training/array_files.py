@@ -24,7 +24,7 @@ def write_matrices(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str
     Raises:
         OSError: it could not be written, or does not read back; what stood there before still stands.
     """
-    views = {name: memoryview(tensors[name].detach().numpy()).cast("B") for name in sorted(tensors)}
+    views = {name: tensors[name].detach().numpy().data.cast("B") for name in sorted(tensors)}
     assert all(tensor.dtype == torch.float32 for tensor in tensors.values())
     checksum, end = 0, 0
     header: dict[str, Any] = {}

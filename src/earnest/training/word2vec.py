@@ -93,7 +93,7 @@ class Training:
         self.progress = Progress(done=[0] * plan.threads, losses=[0.0] * plan.threads, pairs=[0] * plan.threads)
         bounds = np.linspace(0, corpus.num, plan.threads + 1).astype(int).tolist()
         self.parts = list(pairwise(bounds))
-        self._matrices = tuple(tensor.numpy() for tensor in self.tensors.values())
+        self._matrices = (self.tensors["inputs"].numpy(), self.tensors["outputs"].numpy())
 
     def run(self, *, stop: Callable[[], bool] = lambda: False) -> Iterator[Report]:
         """Train; `stop` is asked after each stretch."""
@@ -129,7 +129,8 @@ class Training:
         progress = self.progress
         while (left := self._left(thread)) > 0:
             stretch = self._stretch(thread, min(STRETCH, left))
-            loss, pairs = train_stretch(stretch, self.tables, self._settings(thread), *self._matrices, SIGMOID)
+            settings, (inputs, outputs) = self._settings(thread), self._matrices
+            loss, pairs = train_stretch(stretch, self.tables, settings, inputs, outputs, SIGMOID)
             progress.done[thread] += stretch.last - stretch.first
             progress.losses[thread] += loss
             progress.pairs[thread] += pairs

@@ -16,7 +16,7 @@ of the seed and of the target's place in the text, so that a text may be cut int
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -127,7 +127,7 @@ def _errors(scores, labels, m, n, padded, rate, sigmoid):  # type: ignore[no-unt
         for j in range(n):
             score = min(max(scores[i, j], np.float32(-STEEPEST)), np.float32(STEEPEST))
             place = (score + np.float32(STEEPEST)) * scale
-            step = min(np.int64(place), STEPS - 1)
+            step: Any = min(np.int64(place), STEPS - 1)
             low = sigmoid[step]
             probability = low + (place - np.float32(step)) * (sigmoid[step + 1] - low)
             product *= np.float64(probability) if labels[j] > 0 else 1.0 - np.float64(probability)

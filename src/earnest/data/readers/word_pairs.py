@@ -52,7 +52,7 @@ def read_word_test(path: Path) -> WordPairs | Analogies:
     judged: list[float] = []
     questions: list[tuple[str, str, str, str]] = []
     sections: list[str] = []
-    section = ""
+    section, titled = "", False
     for number, line in enumerate(text.splitlines(), start=1):
         fields = _fields(line)
         if not fields or line.startswith("#"):
@@ -65,7 +65,9 @@ def read_word_test(path: Path) -> WordPairs | Analogies:
         elif len(fields) >= 3 and _is_number(fields[2]):
             pairs.append((fields[0], fields[1]))
             judged.append(float(fields[2]))
-        elif number > 1:
+        elif not (titled or pairs or questions):
+            titled = True
+        else:
             raise DataError(
                 f"{path}, line {number}: expected two words and a number, such as cat,dog,7.5, or the four words of an "
                 f"analogy, and found {line[:60]!r}. Correct the line, or take it out."

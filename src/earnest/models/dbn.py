@@ -41,7 +41,7 @@ class BeliefClassifier(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         x = self.input_dropout(x.flatten(1))
-        for number, machine in enumerate(self.net.layers):
+        for number, machine in enumerate(self.net.machines):
             x = machine.hidden(x if number == 0 else self.dropout(x))
         return x
 

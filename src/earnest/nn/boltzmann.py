@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from earnest.nn.draws import sample_, uniforms
 
+FIRST_WEIGHTS = 0.28
+"""Standard deviation of weights at first, times the root of the visible units' number."""
 LEAST_RATE = 1e-3
 """First biases are those of a pixel that is on this often at least, and at most so often not."""
 
@@ -46,10 +48,10 @@ class BoltzmannMachine(nn.Module):
     ) -> None:
         """Begin with the visible units' own rates, or means and variances (V,), so that W explains the rest.
 
-        G. Hinton, "A practical guide to training restricted Boltzmann machines", 2010, section 8. The weights become
-        small, N(0, .01^2), and hidden units are on half of the time.
+        G. Hinton, "A practical guide to training restricted Boltzmann machines", 2010, section 8: hidden units are on
+        half of the time, and weights are small, N(0, .01^2) for MNIST's 784 pixels and larger where there are fewer.
         """
-        nn.init.normal_(self.weight, std=0.01, generator=generator)
+        nn.init.normal_(self.weight, std=FIRST_WEIGHTS / math.sqrt(len(mean)), generator=generator)
         self.hidden_bias.zero_()
         if self.log_variance is None:
             self.visible_bias.copy_(mean.clamp(LEAST_RATE, 1 - LEAST_RATE).logit())

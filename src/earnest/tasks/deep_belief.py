@@ -17,7 +17,7 @@ LAYER = "layer "
 """A stage of pretraining is called this and its layer's number, from 1."""
 PRETRAINING: dict[str, Any] = {
     "optimiser": "sgd",
-    "lr": 0.05,
+    "lr": 0.1,
     "lr_rest": None,
     "momentum": 0.5,
     "weight_decay": 2e-4,
@@ -32,7 +32,7 @@ PRETRAINING: dict[str, Any] = {
 """What differs from the recipe while a machine learns: the settings of G. Hinton, "A practical guide to training
 restricted Boltzmann machines", 2010, with the chains' momentum that Tieleman (2008) found best."""
 LOOKED_AT = 16
-"""Rows of a batch whose reconstruction is looked at."""
+"""Rows of a batch by whose reconstruction the loss is told: a sign of life, and no more (Hinton's guide, section 5)."""
 COMPARED = 1000
 """Rows whose free energies are compared."""
 
@@ -43,8 +43,6 @@ class DeepBelief(Task):
     The model is one that has a `net` and a `head`, and says whether the net is `frozen` when the question is learned.
     """
 
-    seen: Tensor
-
     def __init__(self, question: Task, net: BeliefNet, seen: Tensor, *, num_chains: int) -> None:
         """`seen` (N, V) are rows that are learned from, with whose free energies other rows' are compared."""
         super().__init__()
@@ -54,7 +52,7 @@ class DeepBelief(Task):
         self.contrasting = nn.ModuleList(
             Contrasting(machine, Persistent(num_chains, len(machine.hidden_bias))) for machine in net.machines
         )
-        self.register_buffer("seen", seen[:COMPARED], persistent=False)
+        self.seen = seen[:COMPARED]
 
     def stages(self, model: nn.Module, recipe: Recipe) -> list[Stage]:
         """`recipe.pretraining` of the epochs, evenly over the layers, then the others; at least one each."""
@@ -74,11 +72,11 @@ class DeepBelief(Task):
         machine = net_of(model).machines[number]
         contrasting = self.contrasting[number]
         assert isinstance(contrasting, Contrasting)
-        with torch.no_grad(), torch.autocast(self.seen.device.type, enabled=False):
+        with torch.no_grad(), torch.autocast(machine.weight.device.type, enabled=False):
             v = _inputs(model, batch, number)
             found = contrasting.find(machine, v)
             some = v[:LOOKED_AT]
-            error = (some - machine.visible(machine.hidden(some))).square().mean(0).sum() * len(v)
+            error = (some - machine.visible(machine.hidden(some))).square().mean() * len(v)
         gradients = [found.weight, *found.rest]
         climbed = torch.stack([(p * g).sum() for p, g in zip(machine.parameters(), gradients, strict=True)]).sum()
         return Loss(error - (climbed - climbed.detach()), float(len(batch)))
@@ -94,11 +92,11 @@ class DeepBelief(Task):
         machine = net_of(model).machines[number]
         energies: list[Tensor] = []
         for batch in source.batches(step.at(index=0)):
-            energies.append(machine.free_energy(_inputs(model, batch.to(self.seen.device), number)).double())
+            energies.append(machine.free_energy(_inputs(model, batch.to(machine.weight.device), number)).double())
             if sum(map(len, energies)) >= COMPARED:
                 break
         energy = float(torch.cat(energies).mean())
-        learned = machine.free_energy(net_of(model).upward(self.seen, layers=number)).double()
+        learned = machine.free_energy(net_of(model).upward(self.seen.to(machine.weight), layers=number)).double()
         return {self.metric: float("nan"), "free_energy": energy, "free_energy_gap": energy - float(learned.mean())}
 
     def decode(self, output: Tensor) -> Any:

@@ -135,7 +135,10 @@ def test_columns_are_called_by_their_names() -> None:
     [
         ({"num_hidden": 0}, "num_hidden=0"),
         ({"epochs": 1.5}, "epochs=1.5"),
-        ({"sampler": "pcd"}, "give one of 'persistent'"),
+        ({"sampler": "cd1"}, "did you mean 'cd'"),
+        ({"momentum": 1.0}, "momentum=1.0: give a number, 0 or more and below 1"),
+        ({"learning_rate": -1}, "learning_rate=-1"),
+        ({"visible": "gaussian", "learning_rate": 1e6}, "ran away"),
     ],
 )
 def test_arguments_that_make_no_sense_are_named(options: dict[str, Any], complaint: str) -> None:

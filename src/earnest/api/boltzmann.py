@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,12 +13,23 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from earnest.api.boltzmann_rows import as_rows, generator, read_folder, seed_of, shuffled, whole_number, write_folder
+from earnest.api.boltzmann_rows import (
+    as_rows,
+    compared,
+    generator,
+    number,
+    one_of,
+    read_folder,
+    seed_of,
+    shuffled,
+    whole_number,
+    write_folder,
+)
 from earnest.core.errors import OptionError
 from earnest.core.progress import Screen
 from earnest.evaluation.boltzmann import MOST_COUNTED, Partition, counted, estimated
 from earnest.nn.boltzmann import BoltzmannMachine
-from earnest.nn.chains import Chains, FromData, Persistent, Tempered
+from earnest.nn.chains import Sampler, build
 from earnest.tasks.ascent import Ascent
 from earnest.tasks.contrast import Contrasting
 
@@ -26,9 +38,6 @@ YOUNG, FIRST_MOMENTUM = 5, 0.5
 """For so many epochs, momentum is no more than this (Hinton's guide, section 9)."""
 RATE, REAL_RATE = 0.05, 0.01
 """Learning rates of machines for binary and for real numbers."""
-COMPARED = 1000
-"""Rows of each side whose free energies are compared after an epoch."""
-NUM_HEATS = 10
 
 
 class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -76,7 +85,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         epochs: int = 20,
         batch_size: int = 100,
         learning_rate: float | None = None,
-        sampler: Literal["persistent", "tempering", "cd"] = "persistent",
+        sampler: Sampler = "persistent",
         num_steps: int = 1,
         momentum: float = 0.5,
         weight_cost: float = 1e-4,
@@ -118,7 +127,9 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             for epoch in range(self.epochs):
                 lr = self._rate * min(1.0, 2 * (1 - epoch / self.epochs))
                 self._pass(rows, lr, self.momentum if epoch >= YOUNG else min(self.momentum, FIRST_MOMENTUM))
-                self.history_.append(self._compared(rows, others))
+                self.history_.append(compared(self.machine_, rows, others))
+                if not np.isfinite(self.history_[-1]["free_energy"]):
+                    raise OptionError(f"learning_rate={self._rate:g}: the machine ran away; give a smaller one.")
                 bar(epoch + 1)
         self._ascent.finish()
         return self
@@ -187,9 +198,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         facts: dict[str, Any] = {"kind": "RBM", "options": {**self.get_params(), "random_state": None}}
         facts |= {"columns": list(getattr(self, "feature_names_in_", [])), "history": self.history_}
-        facts["partition"] = (
-            [self.partition_.value, self.partition_.low, self.partition_.high] if hasattr(self, "partition_") else None
-        )
+        facts["partition"] = astuple(self.partition_) if hasattr(self, "partition_") else None
         tensors = {"mean": self.mean_, "scale": self.scale_, "rates": self._rates}
         write_folder(folder, facts, tensors | {f"machine.{k}": v for k, v in self.machine_.state_dict().items()})
 
@@ -204,9 +213,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rbm = cls(**facts["options"])
         num_hidden, num_visible = tensors["machine.weight"].shape
         rbm.machine_ = BoltzmannMachine(num_visible, num_hidden, gaussian=rbm.visible == "gaussian")
-        rbm.machine_.load_state_dict(
-            {k.removeprefix("machine."): v for k, v in tensors.items() if k.startswith("machine.")}
-        )
+        rbm.machine_.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("machine.")})
         rbm.machine_.to(rbm.device)
         rbm.mean_, rbm.scale_, rbm._rates = (tensors[name].to(rbm.device) for name in ("mean", "scale", "rates"))
         rbm.n_features_in_, rbm.history_ = num_visible, facts["history"]
@@ -254,22 +261,24 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _check_options(self) -> None:
         for name in ("num_hidden", "epochs", "batch_size", "num_steps"):
             whole_number(name, getattr(self, name))
-        for name, known in (("visible", ("bernoulli", "gaussian")), ("sampler", ("persistent", "tempering", "cd"))):
-            if getattr(self, name) not in known:
-                raise OptionError(f"{name}={getattr(self, name)!r}: give one of {', '.join(map(repr, known))}.")
+        one_of("visible", self.visible, ("bernoulli", "gaussian"))
+        one_of("sampler", self.sampler, ("persistent", "tempering", "cd"))
+        number("learning_rate", self._rate, 0.0)
+        number("weight_cost", self.weight_cost, 0.0)
+        number("sparsity_cost", self.sparsity_cost, 0.0)
+        for name, share in (
+            ("momentum", self.momentum),
+            ("averaging", self.averaging),
+            ("sparsity", self.sparsity or 0),
+        ):
+            number(name, share, 0.0, 1.0)
 
     def _new_ascent(self) -> Ascent:
-        chains: Chains
-        if self.sampler == "cd":
-            chains = FromData(steps=self.num_steps)
-        elif self.sampler == "persistent":
-            chains = Persistent(self.batch_size, self.num_hidden, steps=self.num_steps)
-        else:
-            chains = Tempered(self.batch_size, self.num_hidden, steps=self.num_steps, num_heats=NUM_HEATS)
+        chains = build(self.sampler, self.batch_size, self.num_hidden, steps=self.num_steps)
         contrasting = Contrasting(
             self.machine_, chains, centred=self.centred, sparsity=self.sparsity, sparsity_cost=self.sparsity_cost
         )
-        contrasting.visible_offset.copy_(self._rates)
+        contrasting.centre_on(self._rates)
         return Ascent(self.machine_, contrasting.to(self.device), weight_cost=self.weight_cost, average=self.averaging)
 
     def _rows(self, X: Any) -> Tensor:
@@ -285,15 +294,6 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         its = generator(self.device, self._seed, "pass", self._num_passes)
         for v in shuffled(rows, self.batch_size, its):
             self._ascent.step(v, lr=lr, momentum=momentum, generator=its)
-
-    @torch.no_grad()
-    def _compared(self, rows: Tensor, others: Tensor | None) -> dict[str, float]:
-        """Mean free energies of rows that are learned from and of others, for the history."""
-        found = {"free_energy": float(self.machine_.free_energy(rows[:COMPARED]).double().mean())}
-        if others is not None:
-            found["validation_free_energy"] = float(self.machine_.free_energy(others[:COMPARED]).double().mean())
-            found["gap"] = found["validation_free_energy"] - found["free_energy"]
-        return found
 
     def _partition(self) -> Partition:
         num_hidden, num_visible = self.machine_.weight.shape

@@ -1,9 +1,9 @@
-"""What the Boltzmann estimators share: checked rows, generators, and the folder that a fitted one is kept in."""
+"""What the Boltzmann estimators share: checked rows and arguments, generators, and a fitted one's folder."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,13 @@ from sklearn.utils.validation import validate_data
 from torch import Tensor
 
 from earnest.core import atomic
-from earnest.core.errors import DataError, OptionError, RunError
+from earnest.core.errors import DataError, OptionError, RunError, nearest
 from earnest.core.seeds import derive
+from earnest.nn.boltzmann import BoltzmannMachine
 
 FACTS, TENSORS = "model.json", "model.safetensors"
+COMPARED = 1000
+"""Rows of each side whose free energies are compared after an epoch."""
 
 
 def as_rows(estimator: BaseEstimator, X: Any, *, reset: bool, gaussian: bool = False) -> NDArray[np.float32]:
@@ -77,6 +80,28 @@ def whole_number(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
+def number(name: str, value: Any, low: float, high: float = np.inf) -> None:
+    """Check that `value` is a number from `low` to below `high`.
+
+    Raises:
+        OptionError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not low <= value < high:
+        below = "" if high == np.inf else f" and below {high:g}"
+        raise OptionError(f"{name}={value!r}: give a number, {low:g} or more{below}.")
+
+
+def one_of(name: str, value: Any, known: Sequence[str]) -> None:
+    """Check that `value` is one of the `known` words.
+
+    Raises:
+        OptionError: it is not; the nearest is offered.
+    """
+    if value not in known:
+        hint = nearest(str(value), known) or "."
+        raise OptionError(f"{name}={value!r}: there is no such thing{hint} Known: {', '.join(known)}.")
+
+
 def seed_of(random_state: Any) -> int:
     """A seed from whatever scikit-learn takes for a random state."""
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
@@ -92,6 +117,16 @@ def shuffled(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Te
     order = torch.randperm(len(rows), generator=generator, device=generator.device)
     for start in range(0, len(rows), size):
         yield rows[order[start : start + size]]
+
+
+@torch.no_grad()
+def compared(machine: BoltzmannMachine, rows: Tensor, others: Tensor | None) -> dict[str, float]:
+    """Mean free energies of rows that are learned from and of others, for the history."""
+    found = {"free_energy": float(machine.free_energy(rows[:COMPARED]).double().mean())}
+    if others is not None:
+        found["validation_free_energy"] = float(machine.free_energy(others[:COMPARED]).double().mean())
+        found["gap"] = found["validation_free_energy"] - found["free_energy"]
+    return found
 
 
 def write_folder(folder: str | Path, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:

@@ -172,7 +172,7 @@ class DBN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         rates = self.net_.states(rows[:LOOKED_AT], its, layers=layer)[-1].mean(0)
         machine.start_from(rates, generator=its)
         contrasting = Contrasting(machine, Persistent(self.batch_size, len(machine.hidden_bias), steps=self.num_steps))
-        contrasting.visible_offset.copy_(rates)
+        contrasting.centre_on(rates)
         ascent = Ascent(machine, contrasting.to(self.device), weight_cost=WEIGHT_COST, average=AVERAGE)
         for epoch in range(self.epochs):
             lr = self.learning_rate * min(1.0, 2 * (1 - epoch / self.epochs))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from earnest.nn.boltzmann import BoltzmannMachine
 from earnest.nn.draws import sample_, uniforms
 
 Generator = torch.Generator | None
+Sampler = Literal["persistent", "tempering", "cd"]
 
 
 class Chains(nn.Module):
@@ -101,3 +104,11 @@ class Tempered(Chains):
             places[i] = torch.where(swap, hot, cold)
             places[i + 1] = torch.where(swap, cold, hot)
         return places.reshape(-1)
+
+
+def build(sampler: Sampler, num_chains: int, num_hidden: int, *, steps: int) -> Chains:
+    """The chains of that name."""
+    if sampler == "cd":
+        return FromData(steps=steps)
+    kind = Persistent if sampler == "persistent" else Tempered
+    return kind(num_chains, num_hidden, steps=steps)

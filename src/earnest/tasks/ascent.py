@@ -7,6 +7,8 @@ import torch
 from earnest.nn.boltzmann import BoltzmannMachine
 from earnest.tasks.contrast import Contrasting
 
+AVERAGED_EVERY = 8
+"""Steps between updates of the average, each of which is a pass over all parameters."""
 LEAST_LOG_VARIANCE = -6.0
 """Of a real unit, in the data's units: below, one value would be as good as certain."""
 
@@ -47,8 +49,8 @@ class Ascent:
         if self.machine.log_variance is not None:
             self.machine.log_variance.clamp_(min=LEAST_LOG_VARIANCE)
         self.num_steps += 1
-        if self.averages:
-            decay = min(self.decay, (1 + self.num_steps) / (10 + self.num_steps))
+        if self.averages and self.num_steps % AVERAGED_EVERY == 1:
+            decay = min(self.decay**AVERAGED_EVERY, self.num_steps / (10 * AVERAGED_EVERY + self.num_steps))
             torch._foreach_lerp_(self.averages, [p.detach() for p in self.machine.parameters()], 1 - decay)
 
     @torch.no_grad()

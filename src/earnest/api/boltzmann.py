@@ -68,6 +68,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         machine_: the parameters, an `earnest.nn.boltzmann.BoltzmannMachine`.
         components_: its weights (num_hidden, columns).
         history_: by epoch, the free energies of rows learned from and of others, and their gap.
+        mean_, scale_: by which real numbers were standardised; 0 and 1 of others.
         partition_: log Z, between what bounds; there once `score` or `score_samples` was asked for.
     """
 
@@ -246,9 +247,12 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._check_options()
         gaussian = self.visible == "gaussian"
         X = as_rows(self, X, reset=True, gaussian=gaussian)
-        mean, deviation = X.mean(0, dtype=np.float64), X.std(0, dtype=np.float64)
-        self._rates = torch.tensor(np.zeros_like(mean) if gaussian else mean, dtype=torch.float32, device=self.device)
-        self.mean_, self.scale_ = (torch.tensor(v, dtype=torch.float32, device=self.device) for v in (mean, deviation))
+        mean, scale = np.zeros(X.shape[1]), np.ones(X.shape[1])
+        if gaussian:
+            mean, scale = X.mean(0, dtype=np.float64), X.std(0, dtype=np.float64)
+        self.mean_, self.scale_ = (torch.tensor(v, dtype=torch.float32, device=self.device) for v in (mean, scale))
+        rows = self._placed(X)
+        self._rates = rows.mean(0)
         self.machine_ = BoltzmannMachine(X.shape[1], self.num_hidden, gaussian=gaussian).to(self.device)
         self._seed, self._num_passes, self._num_draws = seed_of(self.random_state), 0, 0
         first = generator(self.device, self._seed, "weights")
@@ -256,7 +260,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._ascent = self._new_ascent()
         self.history_ = []
         self.__dict__.pop("partition_", None)
-        return self._placed(X)
+        return rows
 
     def _check_options(self) -> None:
         for name in ("num_hidden", "epochs", "batch_size", "num_steps"):

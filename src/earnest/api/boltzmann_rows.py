@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import safetensors.torch
@@ -38,26 +38,26 @@ def as_rows(estimator: BaseEstimator, X: Any, *, reset: bool, gaussian: bool = F
     if len(rows) < (2 if reset else 1):
         raise DataError(f"X has {len(rows)} row{'s' * (len(rows) != 1)}, and {2 if reset else 1} are the least.")
     names = getattr(estimator, "feature_names_in_", [f"x{i}" for i in range(rows.shape[1])])
-    _refuse(rows, ~np.isfinite(rows), names, "fill it in, or leave the row out")
-    if not gaussian:
+    low, high = rows.min(0), rows.max(0)
+    if not (np.isfinite(low) & np.isfinite(high)).all():
+        _refuse(rows, ~np.isfinite(rows), names, "fill it in, or leave the row out")
+    if not gaussian and (low.min() < 0 or high.max() > 1):
         advice = "divide pixels by 255, or give visible='gaussian' to RBM"
         _refuse(rows, (rows < 0) | (rows > 1), names, f"which is not between 0 and 1; {advice}")
     if reset:
-        _refuse_constant(rows, names, gaussian)
+        _refuse_constant(rows, low == high, names, gaussian)
     return np.ascontiguousarray(rows)
 
 
-def _refuse(rows: NDArray[np.float32], bad: NDArray[np.bool_], names: Any, words: str) -> None:
-    """Raise, naming the first of the bad values, where there are any."""
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        others = f" (and {bad.sum() - 1:,} more such values)" if bad.sum() > 1 else ""
-        raise DataError(f"X has {rows[row, column]:g} in row {row}, column {names[column]!r}{others}: {words}.")
+def _refuse(rows: NDArray[np.float32], bad: NDArray[np.bool_], names: Any, words: str) -> NoReturn:
+    """Raise, naming the first of the bad values."""
+    row, column = np.argwhere(bad)[0]
+    others = f" (and {bad.sum() - 1:,} more such values)" if bad.sum() > 1 else ""
+    raise DataError(f"X has {rows[row, column]:g} in row {row}, column {names[column]!r}{others}: {words}.")
 
 
-def _refuse_constant(rows: NDArray[np.float32], names: Any, gaussian: bool) -> None:
+def _refuse_constant(rows: NDArray[np.float32], constant: NDArray[np.bool_], names: Any, gaussian: bool) -> None:
     """Pixels that are always black are learned as such; a real unit without variance has no density."""
-    constant = (rows == rows[0]).all(0)
     if constant.all():
         raise DataError(f"all {len(rows):,} rows of X are the same, so there is nothing to learn from them.")
     if gaussian and constant.any():

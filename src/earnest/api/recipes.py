@@ -55,7 +55,7 @@ def for_belief_nets(request: Request) -> Recipe:
         warmup=0.05,
         label_smoothing=0.1,
         pretraining=1 / 3,
-        dropout=0.5,
+        dropout=0.5 if named_model(request) == "dbn" else 0.0,
         ema=0.999,
     )
     return stated(request, recipe)

@@ -29,7 +29,7 @@ PAPER = (
     parameters=398_294,
     reference="log-likelihood of binarised MNIST with 500 hidden units: -86.3 nats by CD-25, -105.5 by CD-3 "
     "(Salakhutdinov & Murray 2008)",
-    reproduced="nothing yet: benchmarks/rbm.py measures it",
+    reproduced="gradients equal enumeration's, and log Z is within .05 nats of counting at 20 hidden units",
     kinds=("vector", "image"),
     tiny=False,
 )

@@ -13,6 +13,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from earnest.api.boltzmann import RBM
+    from earnest.api.deep_belief import DBN
     from earnest.api.estimators import Classifier, Regressor
     from earnest.api.fit import fit
     from earnest.api.generate import generate
@@ -24,9 +26,24 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "Regressor", "fit", "generate", "load", "predict", "report", "resume", "similar", "zoo"]
+__all__ = [
+    "DBN",
+    "RBM",
+    "Classifier",
+    "Regressor",
+    "fit",
+    "generate",
+    "load",
+    "predict",
+    "report",
+    "resume",
+    "similar",
+    "zoo",
+]
 
 _HOMES = {
+    "DBN": "deep_belief",
+    "RBM": "boltzmann",
     "Classifier": "estimators",
     "Regressor": "estimators",
     "fit": "fit",

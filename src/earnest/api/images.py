@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from earnest.api import few_labels, fine_tuning, recipes, transfer
+from earnest.api import belief_images, few_labels, fine_tuning, recipes, transfer
 from earnest.api.deadline import has_time
 from earnest.api.frozen import linear_on_features
 from earnest.api.networks import Fit, fit_network
 from earnest.api.parts import LinearPart, NetworkPart
 from earnest.api.pictures import Pictures, batches, check_takes_images, task_for
 from earnest.api.question import Bench, Candidate, Predict, Question, Rows, cross_fitted, tell, with_validation
+from earnest.api.recipes import named_model
 from earnest.api.transfer import FrozenPictures
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
@@ -46,6 +47,9 @@ def fit_images(
 
     rung(linear_on_pixels(bench, question, pictures))
     if not has_time(bench, f"a network for the pictures{suffix}"):
+        return candidates
+    if belief_images.is_belief_net(named_model(bench.request)):
+        rung(belief_images.fit_belief_net(bench, question, pictures))
         return candidates
     if pictures.weights is None:
         spec, num_rows = pictures.spec, len(question.split.train)

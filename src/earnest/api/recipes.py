@@ -42,6 +42,25 @@ def for_images(request: Request, spec: InputSpec, num_rows: int, labels: Sequenc
     return stated(request, recipe if labels else _for_a_quantity(recipe))
 
 
+def for_belief_nets(request: Request) -> Recipe:
+    """The recipe for a net whose layers first learn without labels; nothing in it knows that a picture is one."""
+    recipe = Recipe(
+        model="dbn",
+        epochs=90,
+        batch_size=100,
+        optimiser="adamw",
+        lr=1e-3,
+        weight_decay=0.01,
+        schedule="cosine",
+        warmup=0.05,
+        label_smoothing=0.1,
+        pretraining=1 / 3,
+        dropout=0.5 if named_model(request) == "dbn" else 0.0,
+        ema=0.999,
+    )
+    return stated(request, recipe)
+
+
 def for_a_quick_try(request: Request, spec: InputSpec, num_rows: int, labels: Sequence[str]) -> Recipe | None:
     """One epoch of a small, fast network: an answer within seconds, and a rung that the longer training has to beat.
 

@@ -63,6 +63,8 @@ class Recipe(BaseModel):
     """Beta parameter of cutmix (Yun et al. 2019); 0 turns it off."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of the label's weight spread over all classes (Szegedy et al. 2015)."""
+    pretraining: float = Field(0.0, ge=0, lt=1)
+    """Share of the epochs in which a deep belief net's layers learn without labels, one after the other."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout before the head, for the architectures that have it."""
 

@@ -38,6 +38,8 @@ class Evidence:
     facts: Json
     evaluation: Json | None
     audit: Json | None
+    boltzmann: Json | None
+    """What a Boltzmann machine learned, where one did."""
     recipe: str
     epochs: tuple[Json, ...]
     """One event an epoch; of an epoch that a resume repeated, the last."""
@@ -63,6 +65,7 @@ class Evidence:
             facts=run.facts(),
             evaluation=run.read("evaluation.json"),
             audit=run.read("audit.json"),
+            boltzmann=run.read("boltzmann.json"),
             recipe=recipe.read_text(encoding="utf-8", errors="replace") if recipe.exists() else "",
             epochs=_last_of_each(event for event in events if event["event"] == "epoch"),
             steps=_last_of_each(event for event in events if event["event"] == "step"),

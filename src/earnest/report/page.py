@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from earnest.core import atomic
 from earnest.core.run import Run
-from earnest.report import figures, wording
+from earnest.report import boltzmann, figures, wording
 from earnest.report.evidence import Evidence, Json, ranked, segments, thumbnail
 
 MAX_BYTES = 5_000_000
@@ -58,6 +58,7 @@ def render(evidence: Evidence) -> str:
         classes=figures.weakest_first(evaluation.get("per_class") or []),
         reliability=figures.reliability_diagram(evaluation),
         residuals=figures.residual_plot(evaluation),
+        boltzmann=boltzmann.section(evidence),
         mistakes=with_pictures(evaluation.get("mistakes") or []),
         map=figures.word_map(evaluation),
     )

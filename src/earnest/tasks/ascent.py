@@ -1,0 +1,60 @@
+"""Steps up a Boltzmann machine's log-likelihood: momentum, weight cost, and the parameters' average."""
+
+from __future__ import annotations
+
+import torch
+
+from earnest.nn.boltzmann import BoltzmannMachine
+from earnest.tasks.contrast import Contrasting
+
+AVERAGED_EVERY = 8
+"""Steps between updates of the average, each of which is a pass over all parameters."""
+LEAST_LOG_VARIANCE = -6.0
+"""Of a real unit, in the data's units: below, one value would be as good as certain."""
+
+
+class Ascent:
+    """Climbs by contrasts. It makes one product of matrices an update, and copies nothing."""
+
+    def __init__(
+        self, machine: BoltzmannMachine, contrasting: Contrasting, *, weight_cost: float = 0.0, average: float = 0.0
+    ) -> None:
+        """`weight_cost` is the L2 penalty on weights; `average` the decay of a moving average, 0 for none."""
+        self.machine = machine
+        self.contrasting = contrasting
+        self.weight_cost = weight_cost
+        self.decay = average
+        self.others = [p.detach() for p in machine.parameters() if p is not machine.weight]
+        self.velocity = torch.zeros_like(machine.weight, requires_grad=False)
+        self.velocities = [torch.zeros_like(other) for other in self.others]
+        self.averages = [p.detach().clone() for p in machine.parameters()] if average else []
+        self.num_steps = 0
+
+    @torch.no_grad()
+    def step(
+        self, v: torch.Tensor, *, lr: float, momentum: float = 0.0, generator: torch.Generator | None = None
+    ) -> None:
+        """Climb once by the batch `v` (B, V)."""
+        found = self.contrasting.find(self.machine, v, generator)
+        rate = lr / len(v)
+        weight, kept = self.machine.weight.detach(), 1 - lr * self.weight_cost
+        if momentum:
+            self.velocity.addmm_(found.hidden.t(), found.visible, beta=momentum, alpha=rate)
+            torch.add(self.velocity, weight, alpha=kept, out=weight)
+        else:
+            weight.addmm_(found.hidden.t(), found.visible, beta=kept, alpha=rate)
+        torch._foreach_mul_(self.velocities, momentum)
+        torch._foreach_add_(self.velocities, found.rest, alpha=rate)
+        torch._foreach_add_(self.others, self.velocities)
+        if self.machine.log_variance is not None:
+            self.machine.log_variance.clamp_(min=LEAST_LOG_VARIANCE)
+        self.num_steps += 1
+        if self.averages and self.num_steps % AVERAGED_EVERY == 1:
+            decay = min(self.decay**AVERAGED_EVERY, self.num_steps / (10 * AVERAGED_EVERY + self.num_steps))
+            torch._foreach_lerp_(self.averages, [p.detach() for p in self.machine.parameters()], 1 - decay)
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Leave the averaged parameters, where an average was kept, in the machine."""
+        for parameter, average in zip(self.machine.parameters(), self.averages, strict=False):
+            parameter.copy_(average)

@@ -158,7 +158,7 @@ def test_what_takes_too_long_is_left_out(
     assert Run.open(run).facts()["fine_tune"] == {"fine-tuned-top": False}
 
 
-@pytest.mark.parametrize(("needed", "epochs", "rows"), [(900.0, 1, 1.0), (1500.0, 1, 0.72)])
+@pytest.mark.parametrize(("needed", "epochs", "rows"), [(900.0, 2, 1.0), (1500.0, 1, 0.72)])
 def test_where_time_is_short_fewer_rows_are_learned_from(
     needed: float,
     epochs: int,
@@ -168,7 +168,7 @@ def test_where_time_is_short_fewer_rows_are_learned_from(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Of ten minutes nine are planned with: 0.6 of two epochs, or 0.36 of them."""
+    """Of ten minutes nine are planned with: 0.6 of two epochs, or 0.36 of them, which is less than one."""
     run, whole = tmp_path / "run", Rung._fit
     learned: list[int] = []
 

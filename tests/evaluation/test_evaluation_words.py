@@ -97,7 +97,7 @@ def test_co_occurrences_are_counted_as_a_plain_loop_does(tmp_path: Path) -> None
 
 def test_vectors_that_know_the_topics_are_near_the_truth_and_noise_is_chance(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path / "ids", topics(1200, 5))
-    asked = triples(corpus, 6000, size=20, window=3, seed=0)
+    asked = triples(corpus, 6000, kept=np.ones(20), size=20, window=3, seed=0)
     assert len(asked) > 2000
     assert ((asked.words // 10) == (asked.near // 10)).all(), "near words are of the same line"
     words = tuple(f"w{i}" for i in range(20))
@@ -114,3 +114,12 @@ def test_vectors_that_know_the_topics_are_near_the_truth_and_noise_is_chance(tmp
     assert "earns its keep" in verdict(found, comparison, num_words=20)
     other = judged.evaluation("noise", seed=0)
     assert "does better" in verdict(other, judged.comparison("noise", seed=0), num_words=20)
+
+
+def test_common_words_are_thinned_out(tmp_path: Path) -> None:
+    ids = default_rng(7).integers(0, 4, 20_000)
+    kept = np.array([0.1, 1.0, 1.0, 1.0])
+    asked = triples(corpus_of(tmp_path / "ids", ids), 0, kept=kept, size=4, window=2, seed=0)
+    everything = triples(corpus_of(tmp_path / "all", ids), 0, kept=np.ones(4), size=4, window=2, seed=0)
+    assert (asked.near == 0).mean() < 0.1
+    assert (everything.near == 0).mean() == pytest.approx(0.25, abs=0.02)

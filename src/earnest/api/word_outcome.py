@@ -17,6 +17,7 @@ from earnest.core.errors import DataError
 from earnest.core.progress import duration
 from earnest.core.recipe import Recipe
 from earnest.data.readers.word_pairs import Analogies, WordPairs, read_word_test
+from earnest.data.word_counts import kept_shares
 from earnest.data.word_vectors import WordVectors
 from earnest.evaluation.co_occurrence import counted_vectors
 from earnest.evaluation.nearness import METRIC, Judged, Triples, triples, verdict
@@ -24,6 +25,8 @@ from earnest.evaluation.word_similarity import known, score_analogies, score_pai
 
 COUNTING = "PPMI + SVD"
 FEWEST_TRIPLES = 20
+THINNED = 1e-4
+"""Share of the text above which words are thinned out in the test, unless there are so few that all are common."""
 COMMONEST_LEFT_OUT = 100
 """The commonest words (the, of, and) say little of what was learned, where there are more."""
 NUM_SHOWN, NUM_NEIGHBOURS, NUM_MAPPED = 12, 6, 150
@@ -44,7 +47,8 @@ def unseen_triples(bench: Bench, text: WordText, size: int, recipe: Recipe) -> T
     Raises:
         DataError: there are too few.
     """
-    found = triples(text.corpus, text.learned, size=size, window=recipe.window, seed=bench.seed)
+    kept = kept_shares(text.vocabulary.counts, max(THINNED, 1 / len(text.vocabulary)))
+    found = triples(text.corpus, text.learned, kept=kept, size=size, window=recipe.window, seed=bench.seed)
     if len(found) < FEWEST_TRIPLES:
         raise DataError(
             f"{bench.request.data} is too short: of its {text.counted['words']:,} words {len(found)} at its end can be "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,14 +74,17 @@ def in_words(bench: Bench, recipe: Recipe, options: Options) -> WordText:
     text = RunningText(Path(bench.request.data), cut)
     folder = bench.run.path / FOLDER
     if (folder / "vocabulary.txt").exists():
-        for _ in text.pieces():  # its fingerprint tells whether it is the same
-            pass
+        with _shown(bench, text, "looking whether the text is the same"):
+            for _ in text.pieces():
+                pass
         vocabulary, corpus = Vocabulary.read(folder / "vocabulary.txt"), WordCorpus.open(folder / "ids")
         counted = {**bench.run.read(f"{FOLDER}/counted.json"), "fingerprint": text.fingerprint}
     else:
-        found = count_words(text, min_count=options.min_count, most=recipe.vocabulary)
+        with _shown(bench, text, "counting words"):
+            found = count_words(text, min_count=options.min_count, most=recipe.vocabulary)
         counted = {"words": found.num_words, "different": found.num_different, "notes": list(text.notes)}
-        corpus, vocabulary = _written(folder, text, found.vocabulary, options)
+        with _shown(bench, text, "writing words as numbers"):
+            corpus, vocabulary = _written(folder, text, found.vocabulary, options)
         counted["fingerprint"] = text.fingerprint
         bench.run.write(f"{FOLDER}/counted.json", counted)
         vocabulary.write(folder / "vocabulary.txt")
@@ -87,6 +92,14 @@ def in_words(bench: Bench, recipe: Recipe, options: Options) -> WordText:
         bench.screen.say(note)
     test = min(max(TEST_SHARE * corpus.num, LEAST_TEST), MOST_TEST_SHARE * corpus.num, MOST_TEST)
     return WordText(text.path.name, corpus, vocabulary, corpus.num - round(test), counted, options)
+
+
+@contextmanager
+def _shown(bench: Bench, text: RunningText, title: str) -> Iterator[None]:
+    """How far the text has been read is shown."""
+    with bench.screen.bar(title, text.num_bytes()) as bar:
+        text.told = lambda num_bytes: bar(num_bytes, f"{num_bytes / 1e6:,.0f} MB")
+        yield
 
 
 def _written(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from earnest.core.errors import DataError
-from earnest.data.readers.corpus import JSON_LINES, bare_suffix, json_texts, raw_bytes, text_files
+from earnest.data.readers.corpus import JSON_LINES, PACKED, bare_suffix, json_texts, raw_bytes, text_files
 from earnest.data.values import without_surrogates
 
 Cut = Literal["words", "spaces"]
@@ -43,6 +43,8 @@ class RunningText:
     """What the last reading has done that the user should know."""
     fingerprint: str = ""
     """SHA-256 of the text, in hex, once it has been read to the end."""
+    told: Callable[[int], None] = lambda num_bytes: None
+    """Called now and then with the bytes of UTF-8 that have been read."""
 
     def words(self) -> Iterator[list[str]]:
         """The words, and "\\n" where a line, a document or a file ends; many at a time.
@@ -64,11 +66,24 @@ class RunningText:
             DataError: as `words`.
         """
         self.notes.clear()
-        digest = hashlib.sha256()
+        digest, num_bytes = hashlib.sha256(), 0
         for piece in self._pieces():
-            digest.update(piece.encode())
+            content = piece.encode()
+            digest.update(content)
+            num_bytes += len(content)
+            self.told(num_bytes)
             yield piece
         self.fingerprint = digest.hexdigest()
+
+    def num_bytes(self) -> int | None:
+        """About how much there is to read; None where a file is packed, which does not say.
+
+        Raises:
+            DataError: there are no files.
+        """
+        files = text_files(self.path)
+        packed = any(file.suffix.lower() in PACKED for file in files)
+        return None if packed else sum(file.stat().st_size for file in files)
 
     def _pieces(self) -> Iterator[str]:
         for path in text_files(self.path):

@@ -58,6 +58,19 @@ class Vocabulary:
             raise RunError(f"{path} is missing or damaged ({error}).") from error
 
 
+def kept_shares(counts: NDArray[np.int64], sample: float) -> NDArray[np.float64]:
+    """(V,) how likely each occurrence of a word stays where common words are thinned out (Mikolov et al. 2013).
+
+    As the original code has it, and not the paper: with the share f of the text it is min(1, sqrt(sample / f) +
+    sample / f); with a `sample` of 0 everything stays.
+    """
+    if sample == 0:
+        return np.ones(len(counts))
+    rarity = sample * counts.sum() / counts
+    shares: NDArray[np.float64] = np.minimum(1.0, np.sqrt(rarity) + rarity)
+    return shares
+
+
 @dataclass(frozen=True)
 class Counted:
     """What counting a text has found."""

@@ -43,14 +43,18 @@ class Triples:
         return len(self.words)
 
 
-def triples(corpus: WordCorpus, first: int, *, size: int, window: int, seed: int) -> Triples:
+def triples(corpus: WordCorpus, first: int, *, kept: Floats, size: int, window: int, seed: int) -> Triples:
     """From the numbers from `first` on, among the `size` commonest words alone.
+
+    Common words are thinned out, `kept` (V,) saying how likely each stays: that "the" stands near a word says little
+    of it.
 
     The drawn word is the near one of another triple, drawn by lot: so it is as common as near words are, and telling
     the two apart takes more than knowing which words are frequent.
     """
     random = np.random.default_rng(seed)
     ids = corpus.read(first, corpus.num).astype(np.int64)
+    ids = ids[(ids < 0) | (random.random(len(ids)) < kept[ids])]
     line = np.cumsum(ids < 0)
     at = np.arange(len(ids))
     other = at + random.integers(1, window + 1, len(ids)) * random.choice([-1, 1], len(ids))

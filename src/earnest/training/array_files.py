@@ -19,7 +19,7 @@ _PIECE = 1 << 22
 
 
 def write_matrices(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """As `earnest.training.checkpoints.write_tensors`, for contiguous float32 tensors on the CPU.
+    """As `earnest.training.checkpoints.write_tensors`, for contiguous float32 tensors on the CPU, none of them empty.
 
     Raises:
         OSError: it could not be written, or does not read back; what stood there before still stands.

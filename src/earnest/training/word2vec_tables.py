@@ -8,6 +8,8 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
+from earnest.data.word_counts import kept_shares
+
 Counts = NDArray[np.int64]
 FULL = 2**32 - 1
 POWER = 0.75
@@ -15,14 +17,8 @@ POWER = 0.75
 
 
 def keep_thresholds(counts: Counts, sample: float) -> NDArray[np.uint32]:
-    """(V,) of 2^32: how likely each occurrence of a word stays, as the original code has it; 0 keeps everything.
-
-    With the share f of the text it is min(1, sqrt(sample / f) + sample / f).
-    """
-    if sample == 0:
-        return np.full(len(counts), FULL, np.uint32)
-    rarity = sample * counts.sum() / counts
-    return (np.minimum(1.0, np.sqrt(rarity) + rarity) * FULL).astype(np.uint32)
+    """(V,) of 2^32: how likely each occurrence of a word stays; see `kept_shares`."""
+    return (kept_shares(counts, sample) * FULL).astype(np.uint32)
 
 
 def alias_table(weights: NDArray[np.float64]) -> NDArray[np.uint32]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from earnest.api.estimators import Classifier, Regressor
     from earnest.api.fit import fit
     from earnest.api.generate import generate
+    from earnest.api.generate_pictures import generate_pictures
     from earnest.api.predict import load, predict
     from earnest.api.report import report
     from earnest.api.resume import resume
@@ -23,13 +24,25 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Classifier", "Regressor", "fit", "generate", "load", "predict", "report", "resume", "zoo"]
+__all__ = [
+    "Classifier",
+    "Regressor",
+    "fit",
+    "generate",
+    "generate_pictures",
+    "load",
+    "predict",
+    "report",
+    "resume",
+    "zoo",
+]
 
 _HOMES = {
     "Classifier": "estimators",
     "Regressor": "estimators",
     "fit": "fit",
     "generate": "generate",
+    "generate_pictures": "generate_pictures",
     "load": "predict",
     "predict": "predict",
     "report": "report",

@@ -6,7 +6,13 @@ from typing import Any
 
 from earnest.core.registry import Entry, models
 
-TAKES = {"image": "images", "table": "tables", "tokens": "texts", "columns": "images with other columns"}
+TAKES = {
+    "image": "images",
+    "table": "tables",
+    "tokens": "texts",
+    "columns": "images with other columns",
+    "noise": "making images",
+}
 """Kinds of input, in words."""
 
 
@@ -37,7 +43,8 @@ def show(name: str | None = None) -> None:
     if about["parameters"]:
         console.print(f"  {'parameters':<12}{about['parameters']:,} at {_shape(about['input'])}", markup=False)
     console.print(f"  {'takes':<12}{', '.join(about['kinds'])}", markup=False)
-    console.print(f"  {'train it':<12}earnest fit DATA --model {name}", markup=False)
+    task = " --task generate" if "noise" in about["kinds"] else ""
+    console.print(f"  {'train it':<12}earnest fit DATA{task} --model {name}", markup=False)
 
 
 def _table(entries: list[Entry]) -> Any:

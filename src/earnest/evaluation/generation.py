@@ -7,12 +7,13 @@ and a kernel distance "KID". Arrays of features are (N, F).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 from earnest.evaluation.intervals import Interval
 
@@ -25,6 +26,8 @@ NEIGHBOURS = 3
 BLOCK, FEWEST_BLOCKS = 500, 5
 """Samples of which each estimate of the kernel distance is made, fewer where there are few, and how many at least."""
 NUM_RESAMPLES = 50
+SURE = 0.05
+"""A difference with a p-value below this is taken for real."""
 CHUNK = 1024
 
 
@@ -93,21 +96,28 @@ def kernel_distance(real: Floats, made: Floats, *, seed: int) -> Interval:
     Bińkowski, Sutherland, Arbel & Gretton, arXiv:1801.01401, who call it KID of Inception's features. Both sets are cut
     into blocks that share no row, whose estimates are independent; the interval is Student's for their mean.
     """
-    num = min(len(real), len(made))
-    size = max(2, min(BLOCK, num // FEWEST_BLOCKS))
-    rng = np.random.default_rng(seed)
-    starts = range(0, num - size + 1, size)
-    first, second = real[rng.permutation(len(real))], made[rng.permutation(len(made))]
-    estimates = np.array([unbiased_mmd(first[i : i + size], second[i : i + size]) for i in starts])
-    mean = float(estimates.mean())
-    if len(estimates) < 2:
-        return Interval(mean, -math.inf, math.inf)
-    error = float(stdtrit(len(estimates) - 1, 0.975) * estimates.std(ddof=1) / math.sqrt(len(estimates)))
-    return Interval(mean, mean - error, mean + error)
+    return _student(_in_blocks(real, made, seed))
+
+
+def compare(real: Floats, ours: Floats, theirs: Floats, *, against: str, seed: int) -> dict[str, Any]:
+    """The difference of two kernel distances to the same real pictures, paired by blocks; below 0, ours is nearer.
+
+    As evaluation.json holds it; the p-value is Student's.
+    """
+    differences = _in_blocks(real, ours, seed) - _in_blocks(real, theirs, seed)
+    num, error = len(differences), float(differences.std(ddof=1)) if len(differences) > 1 else math.nan
+    t = float(differences.mean()) / (error / math.sqrt(num)) if num > 1 and error > 0 else math.nan
+    return {
+        "against": against,
+        "metric": METRIC,
+        "difference": _student(differences).as_json(),
+        "p_value": None if math.isnan(t) else 2 * float(stdtr(num - 1, -abs(t))),
+        "n": min(len(real), len(ours), len(theirs)),
+    }
 
 
 def unbiased_mmd(first: Floats, second: Floats) -> float:
-    """The U-statistic of the squared maximum mean discrepancy: its mean is 0 where both sets are of one distribution."""
+    """The U-statistic of the squared maximum mean discrepancy; 0 on average where both are of one distribution."""
     width = first.shape[1]
 
     def kernel(a: Floats, b: Floats) -> Floats:
@@ -156,6 +166,51 @@ def nearest(queries: Floats, among: Floats) -> tuple[NDArray[np.int64], Floats]:
         rows.append(squares.argmin(1))
         distances.append(np.sqrt(squares.min(1)))
     return np.concatenate(rows).astype(np.int64), np.concatenate(distances)
+
+
+def verdict(
+    part: dict[str, Any], comparison: dict[str, Any], *, extractor: str, floor: str, collapses: Sequence[str]
+) -> str:
+    """One honest sentence on made pictures."""
+    ours, best = part["metrics"][METRIC], part["baselines"][floor][METRIC]["value"]
+    sentence = (
+        f"A kernel distance of {ours['value']:.3g} between {part['n']:,} made and as many unseen pictures "
+        f"(95% interval {_number(ours['low'])} to {_number(ours['high'])}; {floor} have {best:.3g}), "
+        f"in {extractor}; {part['metrics']['recall']['value']:.0%} of the real ones are near to what it makes"
+    )
+    rival, theirs = comparison["against"], part["baselines"][comparison["against"]][METRIC]["value"]
+    if comparison["p_value"] is None or comparison["p_value"] >= SURE:
+        sentence += f". That is no better than {rival} ({theirs:.3g}), as far as chance lets one tell"
+    elif comparison["difference"]["value"] > 0:
+        sentence += f". {rival} does better ({theirs:.3g}): it needs more time, or more pictures"
+    else:
+        sentence += f". The best of the others, {rival}, has {theirs:.3g}"
+    return (
+        f"{sentence}. Training collapsed on the way: what is shipped is from before." if collapses else f"{sentence}."
+    )
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None or not math.isfinite(value) else f"{value:.3g}"
+
+
+def _in_blocks(real: Floats, made: Floats, seed: int) -> Floats:
+    """Independent unbiased estimates, each from as many rows of both."""
+    num = min(len(real), len(made))
+    size = max(2, min(BLOCK, num // FEWEST_BLOCKS))
+    rng = np.random.default_rng(seed)
+    first, second = real[rng.permutation(len(real))], made[rng.permutation(len(made))]
+    starts = range(0, num - size + 1, size)
+    return np.array([unbiased_mmd(first[i : i + size], second[i : i + size]) for i in starts])
+
+
+def _student(estimates: Floats) -> Interval:
+    """The mean of independent estimates and its 95% interval."""
+    mean, num = float(estimates.mean()), len(estimates)
+    if num < 2:
+        return Interval(mean, -math.inf, math.inf)
+    error = float(stdtrit(num - 1, 0.975) * estimates.std(ddof=1) / math.sqrt(num))
+    return Interval(mean, mean - error, mean + error)
 
 
 def _covered(queries: Floats, among: Floats, neighbours: int) -> float:

@@ -136,6 +136,11 @@ class Evidence:
         return self.facts["request"].get("task") == "language-model"
 
     @property
+    def makes_pictures(self) -> bool:
+        """Whether it makes pictures like those that it learned from."""
+        return self.facts["request"].get("task") == "generate"
+
+    @property
     def noun(self) -> str:
         """What an example is called."""
         unit = (self.evaluation or {}).get("unit")
@@ -152,6 +157,8 @@ class Evidence:
             return f"Finding {', '.join(types[:8])}{', ...' if len(types) > 8 else ''} in the sentences of {data}"
         if self.goes_on:
             return f"Going on with a text like {data}"
+        if self.makes_pictures:
+            return f"Making pictures like those of {data}"
         if not target:
             return f"Learning from {data}"
         return f"Predicting “{target}” from {data}" + (f", one of {len(labels):,} classes" if labels else "")

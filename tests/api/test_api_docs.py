@@ -21,6 +21,7 @@ PAGES = sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {ROOT / "do
 SLOW = {
     "README.md",
     "few-labels.md",
+    "generate-images.md",
     "images.md",
     "language-models.md",
     "python.md",
@@ -117,8 +118,15 @@ def write_text(folder: Path) -> None:
     write_table(folder / "reviews.csv", [["text", "label"], *rows])
 
 
+def write_recipe(folder: Path) -> None:
+    """For a small generator of pictures."""
+    options = "[model_options]\nwidth = 8\nblocks = 1\n"
+    (folder / "pictures.toml").write_text(f'model = "r3gan"\nbatch_size = 8\ngradient_penalty = 1.0\n{options}')
+
+
 def write_data(folder: Path) -> None:
     """Everything that the guides take for given."""
+    write_recipe(folder)
     write_photos(folder / "photos", parts=(), num=20)
     for path in (folder / "photos").rglob("*.png"):
         with Image.open(path) as image:

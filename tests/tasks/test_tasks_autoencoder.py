@@ -52,8 +52,8 @@ def linear_vae(*, exact: bool) -> tuple[VAE, np.ndarray, np.ndarray]:
 
 def mean_bound(model: VAE, x: torch.Tensor, draws: int) -> np.ndarray:
     with torch.no_grad():
-        bounds = [told - kl for told, kl in (bound_parts(model, x) for _ in range(draws))]
-    return torch.stack(bounds).mean(0).numpy()
+        told, kl = bound_parts(model, x.repeat(draws, 1))
+    return (told - kl).view(draws, -1).mean(0).numpy()
 
 
 def test_with_the_true_posterior_the_bound_is_the_likelihood() -> None:
@@ -71,7 +71,7 @@ def test_otherwise_the_bound_is_below_and_importance_weights_close_the_gap() -> 
     exact = multivariate_normal(mean, covariance).logpdf(x)
     bound = mean_bound(model, torch.from_numpy(x), 5000)
     assert (bound < exact - 0.05).all()
-    estimate = importance_weighted(model, torch.from_numpy(x), num=20_000).numpy()
+    estimate = importance_weighted(model, torch.from_numpy(x), num=4000).numpy()
     np.testing.assert_allclose(estimate, exact, atol=0.05)
 
 

@@ -182,11 +182,7 @@ def play(
         for event in train(state, source, checked, recipe, clock=WallClock(60 * minutes)):
             if event.kind == "epoch":
                 minute = round((time.monotonic() - started) / 60, 2)
-                told = {
-                    name: event.values[name]
-                    for name in ("modes", "high_quality", "kl_to_equal")
-                    if name in event.values
-                }
+                told = {name: event.values[name] for name in COUNTED if name in event.values}
                 curve.append({"minutes": minute, "step": event.number, **told})
                 print(model.loss, curve[-1], flush=True)
     seconds = time.monotonic() - started

@@ -84,7 +84,7 @@ def strided(spec: InputSpec, num_classes: int, *, model: str, width: int, latent
     channels, sides = pyramid(spec, model=model)
     widths = [width * 2**level for level in range(len(sides) - 1)]
     generator = Generator(latent_width + num_classes, channels, sides, widths)
-    critic = Critic(CriticBody(channels, widths), widths[-1] * sides[-1] ** 2, num_classes)
+    critic = Critic(CriticBody(channels, widths), widths[-1] * sides[-1] ** 2, num_classes, loss=loss)
     nn.init.normal_(critic.head.weight, std=0.02)
     return GAN(generator, critic, loss=loss, latent_width=latent_width, num_classes=num_classes)
 

@@ -28,16 +28,18 @@ GanLoss = Literal["relativistic", "non-saturating", "minimax"]
 class Critic(nn.Module):
     """Says how real a picture looks: a body that finds features, and a direction in them.
 
-    With classes, each class adds a direction of its own (a projection critic).
+    With classes, each class adds a direction of its own (a projection critic). A relativistic loss, which compares
+    scores, leaves no use for a bias.
     """
 
-    def __init__(self, body: nn.Module, num_features: int, num_classes: int = 0) -> None:
+    def __init__(self, body: nn.Module, num_features: int, num_classes: int, *, loss: GanLoss) -> None:
         super().__init__()
         self.body = body
-        self.head = nn.Linear(num_features, 1)
+        self.head = nn.Linear(num_features, 1, bias=loss != "relativistic")
         self.classes = nn.Embedding(num_classes, num_features) if num_classes else None
         nn.init.normal_(self.head.weight, std=num_features**-0.5)
-        nn.init.zeros_(self.head.bias)
+        if self.head.bias is not None:
+            nn.init.zeros_(self.head.bias)
         if self.classes is not None:
             nn.init.normal_(self.classes.weight, std=num_features**-0.5)
 
@@ -119,7 +121,7 @@ def perceptrons(
     last = nn.Tanh() if spec.kind == "image" else None
     generator = Layers((latent_width + num_classes, *hidden, size), spec.shape, last=last)
     body = Layers((size, *hidden), (hidden[-1],), last=nn.LeakyReLU(0.2))
-    critic = Critic(body, hidden[-1], num_classes)
+    critic = Critic(body, hidden[-1], num_classes, loss=loss)
     return GAN(generator, critic, loss=loss, latent_width=latent_width, num_classes=num_classes)
 
 
@@ -157,7 +159,7 @@ def gan(
 @models.register(
     "gan-tiny",
     title="GAN of perceptrons, tiny",
-    parameters=26_593,
+    parameters=26_592,
     reference="none; for tests and first tries",
     reproduced="",
     tiny=True,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from earnest.api.estimators import Classifier, Regressor
     from earnest.api.fit import fit
     from earnest.api.generate import generate
+    from earnest.api.generate_pictures import generate_pictures
     from earnest.api.predict import load, predict
     from earnest.api.report import report
     from earnest.api.resume import resume
@@ -33,6 +34,7 @@ __all__ = [
     "Regressor",
     "fit",
     "generate",
+    "generate_pictures",
     "load",
     "predict",
     "report",
@@ -48,6 +50,7 @@ _HOMES = {
     "Regressor": "estimators",
     "fit": "fit",
     "generate": "generate",
+    "generate_pictures": "generate_pictures",
     "load": "predict",
     "predict": "predict",
     "report": "report",

@@ -64,7 +64,7 @@ def fit(
             metavar="NAME",
             rich_help_panel=QUESTION,
             help="For running text: language-model, to go on with it; masked-language-model, to pretrain an encoder; "
-            "word-vectors, to learn what its words mean.",
+            "word-vectors, to learn what its words mean. For images: generate, to make more.",
         ),
     ] = None,
     metric: Annotated[
@@ -186,6 +186,7 @@ def fit(
     - `earnest fit train.conll` — sentences whose words are tagged: names, phrases
     - `earnest fit shakespeare.txt --task language-model` — then `earnest generate runs/shakespeare`
     - `earnest fit corpus.txt --task word-vectors` — then `earnest similar runs/corpus WORD`
+    - `earnest fit images/ --task generate` — then `earnest generate runs/images --n 64 --out samples/`
     - `earnest fit few.csv --target label --unlabeled more.csv` — few rows have an answer, many have none
     """
     from earnest.api.fit import fit as verb
@@ -294,19 +295,51 @@ def generate(
         float | None,
         typer.Option(metavar="SHARE", help="Draw from the likeliest that have this probability together."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed, the same text.")] = 0,
-    num: Annotated[int, typer.Option(help="How many texts, of the seed and those after it.")] = 1,
+    seed: Annotated[int, typer.Option(help="The same seed, the same text or pictures.")] = 0,
+    num: Annotated[
+        int | None,
+        typer.Option("--num", "--n", help="How many texts, of the seed and those after it, or pictures."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where pictures go.  [default: samples in the run folder]")
+    ] = None,
+    truncation: Annotated[
+        float | None, typer.Option(metavar="X", help="Of pictures: below 1 tamer and less varied.")
+    ] = None,
+    interpolate: Annotated[
+        int | None, typer.Option(metavar="STEPS", help="Of pictures: a way from each to the next.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--class", metavar="LABEL", help="Of pictures: the class to make.  [default: all]")
+    ] = None,
 ) -> None:
-    """Text from a language model, as it is made.
+    """Text from a language model, as it is made; or pictures, as files.
 
     **Examples**
 
     - `earnest generate runs/shakespeare --prompt "ROMEO:"`
     - `earnest generate runs/shakespeare --temperature 0.7 --top-p 0.95 --num 3`
+    - `earnest generate runs/images --n 64 --out samples/`
+    - `earnest generate runs/images --class cat --truncation 0.7`
     """
-    from earnest.api.generate import stream
+    from earnest.api.generate import makes_pictures, stream
 
-    for number in range(num):
+    if makes_pictures(run):
+        from earnest.api.generate_pictures import NUM, generate_pictures
+
+        folder = out or run / "samples" / "made"
+        made = generate_pictures(
+            run,
+            num=NUM if num is None else num,
+            out=folder,
+            seed=seed,
+            truncation=truncation,
+            interpolate=interpolate,
+            label=label,
+        )
+        typer.echo(f"{len(made)} pictures in {folder}, side by side in {folder / 'grid.png'}")
+        return
+    for number in range(1 if num is None else num):
         pieces = stream(
             run,
             prompt=prompt,

@@ -22,6 +22,7 @@ SLOW = {
     "README.md",
     "boltzmann.md",
     "few-labels.md",
+    "generate-images.md",
     "images.md",
     "language-models.md",
     "python.md",
@@ -134,8 +135,15 @@ def write_corpus(folder: Path, num: int = 700) -> None:
     write_table(folder / "pairs.csv", [["first", "second", "judged"], *pairs])
 
 
+def write_recipe(folder: Path) -> None:
+    """For a small generator of pictures."""
+    options = "[model_options]\nwidth = 8\nblocks = 1\n"
+    (folder / "pictures.toml").write_text(f'model = "r3gan"\nbatch_size = 8\ngradient_penalty = 1.0\n{options}')
+
+
 def write_data(folder: Path) -> None:
     """Everything that the guides take for given."""
+    write_recipe(folder)
     write_photos(folder / "photos", parts=(), num=20)
     for path in (folder / "photos").rglob("*.png"):
         with Image.open(path) as image:

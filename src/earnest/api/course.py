@@ -14,18 +14,32 @@ import numpy as np
 from torch import get_num_threads
 
 from earnest import __version__
-from earnest.api import language, language_outcome, masked, outcome, tag_outcome, tag_question, word_outcome
+from earnest.api import (
+    generation_outcome,
+    language,
+    language_outcome,
+    masked,
+    outcome,
+    tag_outcome,
+    tag_question,
+    word_outcome,
+)
 from earnest.api.checks import check_is_table, check_model, check_names, concerning, group_of, is_tagged
 from earnest.api.columns import fit_columns
 from earnest.api.encoder_folder import TASK as MASKED
+from earnest.api.gallery import hang, read_pictures
+from earnest.api.generating_recipes import for_pictures, rivals_of
+from earnest.api.generation import RIVAL_SHARE, learn
 from earnest.api.images import fit_images
 from earnest.api.language_recipes import for_language, for_masked_language
 from earnest.api.language_text import in_tokens
+from earnest.api.picture_generator import TASK as GENERATE
 from earnest.api.pictures import Pictures, look
 from earnest.api.question import NUM_FOLDS, SMALL, SMALL_TEXTS, Bench, Candidate, Question
 from earnest.api.recipes import named_model
 from earnest.api.report import report
 from earnest.api.request import Request
+from earnest.api.sightings import choose_extractor
 from earnest.api.tables import fit_tables
 from earnest.api.tag_question import TagQuestion
 from earnest.api.tagging import fit_taggers
@@ -80,6 +94,8 @@ def carry_out(run: Run, *, spent: float = 0.0, quiet: bool = False) -> Run:
             _learn_from_rows(bench)
         elif request.task == WORDS:
             _learn_words(bench)
+        elif request.task == GENERATE:
+            _learn_to_generate(bench)
         else:
             _learn_from_text(bench)
         if run.writes:
@@ -182,6 +198,25 @@ def _learn_words(bench: Bench) -> None:
 
     vectors = learn_vectors(bench, text, recipe)
     word_outcome.settle(bench, text, recipe, vectors, test)
+
+
+def _learn_to_generate(bench: Bench) -> None:
+    """More pictures like those that there are."""
+    dataset = read_pictures(bench.request)
+    gallery = hang(bench, dataset)
+    _tell_left_out(bench, gallery.dataset)
+    split = gallery.split
+    parts = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
+    facts = {"fingerprint": dataset.fingerprint, "rows": len(gallery.dataset), "split": {"how": split.how, **parts}}
+    _begin(bench, dataset.source, facts, "pictures", lambda: audit(gallery.dataset, split))
+    recipe = for_pictures(bench.request, gallery.spec, len(split.train))
+    recipe.write(bench.run.path / "recipe.toml")
+    extractor = choose_extractor(bench, gallery)
+    bench.screen.say(f"judged by {extractor.name}")
+    rivals = [learn(bench, gallery, rival, extractor, share=RIVAL_SHARE) for rival in rivals_of(recipe)]
+    trained = learn(bench, gallery, recipe, extractor)
+    if bench.run.writes:
+        generation_outcome.settle(bench, gallery, recipe, extractor, [trained, *rivals])
 
 
 def _begin(bench: Bench, source: str, data: dict[str, Any], noun: str, look: Callable[[], dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""`earnest generate RUN`: text from a language model."""
+"""`earnest generate RUN`: text from a language model; pictures are made by `generate_pictures`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from earnest.api.language_model import TASK, LanguageModel
+from earnest.api.picture_generator import PictureGenerator
 from earnest.api.predict import load
 from earnest.core.errors import RunError
 
@@ -35,6 +36,15 @@ def generate(
         run, prompt=prompt, num_tokens=num_tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed
     )
     return "".join(pieces)
+
+
+def makes_pictures(run: str | Path) -> bool:
+    """Whether the run's model makes pictures, not text.
+
+    Raises:
+        RunError: there is no model.
+    """
+    return isinstance(load(run), PictureGenerator)
 
 
 def stream(

@@ -56,6 +56,8 @@ class Fit:
     """To train for, at most, unless the user says how many epochs."""
     paced_as: str | None = None
     """Another training of the same network by the same recipe, whose plan is taken if it was made: another fold's."""
+    give_up: Callable[[], str | None] | None = None
+    """Asked after every epoch why training should end there; None goes on."""
 
 
 def a_while(bench: Bench, share: float) -> Bench:
@@ -82,7 +84,15 @@ def fit_network(bench: Bench, fit: Fit) -> TrainState:
     clock = Within(bench.clock, reserve(bench.request))
     with plans.used(plan):
         train_in_run(
-            bench.run, state, fit.source, fit.validation, recipe, name=fit.name, clock=clock, screen=bench.screen
+            bench.run,
+            state,
+            fit.source,
+            fit.validation,
+            recipe,
+            name=fit.name,
+            clock=clock,
+            screen=bench.screen,
+            give_up=fit.give_up,
         )
     bench.run.log("trained", training=fit.name, step=state.position.step, seconds=time.monotonic() - started)
     return state

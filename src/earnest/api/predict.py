@@ -16,6 +16,8 @@ from earnest.api.language_model import LanguageModel
 from earnest.api.model_folder import ModelFolder, PictureColumn, read_facts
 from earnest.api.outcome import predictions_frame
 from earnest.api.parts import Floats
+from earnest.api.picture_generator import TASK as GENERATE
+from earnest.api.picture_generator import PictureGenerator
 from earnest.api.tag_model import TASK as TAGGING
 from earnest.api.tag_model import TagModel, TagPredictor
 from earnest.api.word_model import load_vectors
@@ -148,10 +150,11 @@ def _with_problems(answers: pl.DataFrame, problems: list[Problem]) -> pl.DataFra
     )
 
 
-def load(run: str | Path) -> Predictor | TagPredictor | LanguageModel | WordVectors:
+def load(run: str | Path) -> Predictor | TagPredictor | LanguageModel | WordVectors | PictureGenerator:
     """The model that a run shipped; a run folder, or its model folder alone, from anywhere.
 
-    Most predict for new data; a language model generates text, and word vectors tell of words.
+    Most predict for new data; a language model generates text, a picture generator pictures, and word vectors tell of
+    words.
 
     Raises:
         RunError: there is no model, it is damaged, or a newer version wrote it.
@@ -171,6 +174,8 @@ def load(run: str | Path) -> Predictor | TagPredictor | LanguageModel | WordVect
         return LanguageModel.load(folder)
     if task == WORDS:
         return load_vectors(folder)
+    if task == GENERATE:
+        return PictureGenerator.load(folder)
     return Predictor(ModelFolder.load(folder))
 
 
@@ -185,6 +190,8 @@ def predict(run: str | Path, data: str | Path, *, quiet: bool = True) -> pl.Data
         raise RunError(f"{run} is a language model, which goes on with a text: earnest generate {run} --prompt TEXT.")
     if isinstance(model, WordVectors):
         raise RunError(f"{run} holds word vectors, which answer about words: earnest similar {run} WORD.")
+    if isinstance(model, PictureGenerator):
+        raise RunError(f"{run} makes pictures and predicts nothing: earnest generate {run} --num 64 --out samples.")
     return model.predict(data, quiet=quiet)
 
 

@@ -11,8 +11,10 @@ from typing import Any
 from earnest.core.errors import OptionError, RunError, nearest
 
 KINDS = ("number", "category", "date", "text", "image", "id", "constant")
-TASKS = ("language-model", "masked-language-model", "word-vectors")
-"""What a running text can be learned for; what else there is to learn, the data says."""
+TASKS = ("language-model", "masked-language-model", "word-vectors", "generate")
+"""What a running text can be learned for, and pictures to make more of; what else there is to learn, the data says."""
+TAKE_A_TEST = ("word-vectors", "generate")
+"""Tasks with --test: pairs of words or analogies, and pictures."""
 NOT_FOR_TEXT = ("target", "test", "unlabeled", "metric", "types", "split", "group", "time")
 """Options that ask something of columns."""
 
@@ -64,11 +66,11 @@ class Request:
         if self.start_from is not None and (self.from_scratch or self.task is not None):
             raise OptionError("--start-from names weights for a table of texts; leave out --from-scratch and --task.")
         for name in NOT_FOR_TEXT:
-            if name == "test" and self.task == "word-vectors":
-                continue  # pairs of words, or analogies
+            if name == "test" and self.task in TAKE_A_TEST:
+                continue
             if self.task is not None and getattr(self, name):
-                option = name.removesuffix("s")
-                raise OptionError(f"--task {self.task} is for running text, without columns: leave --{option} out.")
+                option, data = name.removesuffix("s"), "pictures" if self.task == "generate" else "running text"
+                raise OptionError(f"--task {self.task} is for {data}, without columns: leave --{option} out.")
         for column, kind in self.types.items():
             if kind not in KINDS:
                 known = ", ".join(KINDS)

@@ -12,6 +12,7 @@ TAKES = {
     "tokens": "texts",
     "columns": "images with other columns",
     "words": "running text",
+    "noise": "making images",
 }
 """Kinds of input, in words."""
 
@@ -43,7 +44,7 @@ def show(name: str | None = None) -> None:
     if about["parameters"]:
         console.print(f"  {'parameters':<12}{about['parameters']:,} at {_shape(about['input'])}", markup=False)
     console.print(f"  {'takes':<12}{', '.join(about['kinds'])}", markup=False)
-    task = f" --task {about['task']}" if "task" in about else ""
+    task = f" --task {about['task']}" if "task" in about else " --task generate" if "noise" in about["kinds"] else ""
     console.print(f"  {'train it':<12}earnest fit DATA{task} --model {name}", markup=False)
 
 

@@ -68,6 +68,11 @@ class Recipe(BaseModel):
     dropout: float = Field(0.0, ge=0, lt=1)
     """Dropout before the head, for the architectures that have it."""
 
+    gradient_penalty: float = Field(0.0, ge=0)
+    """Gamma of a GAN: its critic's squared gradient costs half of that much, at real and at made pictures alike."""
+    kl_weight: float = Field(1.0, ge=0)
+    """What a variational autoencoder pays for each nat of its code (beta); 1 makes its loss a bound."""
+
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of the weights' moving average, which is then what is validated and shipped; 0 turns it off."""
     clip: float | None = Field(None, gt=0)

@@ -144,6 +144,11 @@ class Evidence:
         return self.facts["request"].get("task") == "word-vectors"
 
     @property
+    def makes_pictures(self) -> bool:
+        """Whether it makes pictures like those that it learned from."""
+        return self.facts["request"].get("task") == "generate"
+
+    @property
     def noun(self) -> str:
         """What an example is called."""
         unit = (self.evaluation or {}).get("unit")
@@ -162,6 +167,8 @@ class Evidence:
             return f"Going on with a text like {data}"
         if self.is_words:
             return f"What the words of {data} mean, by the words around them"
+        if self.makes_pictures:
+            return f"Making pictures like those of {data}"
         if not target:
             return f"Learning from {data}"
         return f"Predicting “{target}” from {data}" + (f", one of {len(labels):,} classes" if labels else "")

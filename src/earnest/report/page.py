@@ -79,7 +79,7 @@ def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("earnest", "report"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.globals |= {"wording": wording, "segments": segments}
+    environment.globals |= {"wording": wording, "segments": segments, "thumbnail": thumbnail}
     environment.filters |= {
         "shell": shlex.quote,
         "python": partial(json.dumps, ensure_ascii=False),

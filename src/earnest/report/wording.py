@@ -57,7 +57,23 @@ _KNOWN = (
         higher_is_better=False,
     ),
 )
-METRICS = {metric.name: metric for metric in _KNOWN}
+_OF_PICTURES = (
+    Metric(
+        "kernel_distance",
+        "kernel distance",
+        "how unlike made and real pictures are in the judge's features, 0 for the same kind; lower is better",
+        higher_is_better=False,
+    ),
+    Metric(
+        "frechet_distance",
+        "Fréchet distance",
+        "between Gaussians fitted to the features of made and of real pictures; lower is better",
+        higher_is_better=False,
+    ),
+    Metric("diversity", "diversity", "how far made pictures are from each other, as a share of what real ones are"),
+    Metric("distinct", "distinct neighbours", "to how many different real pictures made ones are near, as a share"),
+)
+METRICS = {metric.name: metric for metric in (*_KNOWN, *_OF_PICTURES)}
 _OF_TAGS = {
     "f1": "harmonic mean of precision and recall, over all entities",
     "precision": "share right among the entities given: of the right type, and neither longer nor shorter",
@@ -66,14 +82,21 @@ _OF_TAGS = {
 }
 
 
+_OF_MADE = {
+    "precision": "share of made pictures that lie among real ones",
+    "recall": "share of real pictures that lie among made ones",
+}
+
+
 def metric(name: str) -> Metric:
     """The metric called `name`; one that is not known is shown under its own name."""
     return METRICS.get(name) or Metric(name, name.replace("_", " "), "")
 
 
-def meaning(name: str, *, of_tags: bool = False) -> str:
-    """What a metric says, in a few words; some say another thing of sentences' tags than of rows."""
-    return (_OF_TAGS.get(name) if of_tags else None) or metric(name).meaning
+def meaning(name: str, *, of_tags: bool = False, of_pictures: bool = False) -> str:
+    """What a metric says, in a few words; some say another thing of sentences' tags, or made pictures, than of rows."""
+    other = _OF_TAGS if of_tags else _OF_MADE if of_pictures else {}
+    return other.get(name) or metric(name).meaning
 
 
 def score(name: str, value: float | None, half_width: float | None = None) -> str:

@@ -32,11 +32,12 @@ def train_in_run(
     name: str,
     clock: Clock,
     screen: Screen,
+    give_up: Callable[[], str | None] | None = None,
 ) -> None:
     """Train to the end from the last checkpoint of `name`, if there is one; `state` then has the shipped weights.
 
     Those are the best by validation, or the last where nothing was validated or the best are damaged. What is kept
-    lies in `checkpoints/<name>/`.
+    lies in `checkpoints/<name>/`. After every epoch `give_up` is asked why training should end there; None goes on.
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM; the state is saved.
@@ -60,6 +61,10 @@ def train_in_run(
                 keeper.save_best()
             if event.kind == "step" and event.number % state.plan.checkpoint_every_steps == 0:
                 keeper.save()
+            why = processes.of_first(give_up()) if give_up is not None and event.kind == "epoch" else None
+            if why is not None:
+                keeper.write("stopped", event, why=why)
+                break
             if processes.anywhere(interrupted()):
                 keeper.save()
                 keeper.write("stopped", event, why="interrupted")

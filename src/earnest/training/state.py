@@ -93,15 +93,21 @@ class TrainState:
         self.optimisers, self.average, self.course, self.norms, self.stale_epochs = {}, {}, (), {}, 0
         self._parameters = {}
 
-    def add(self, sums: dict[str, float]) -> None:
-        """Add an update's losses and weight to the epoch's."""
+    def add(self, phase: str, sums: dict[str, float]) -> None:
+        """Add an update's losses and weight to the epoch's, under its phase's name where there are several."""
         for name, value in sums.items():
+            name = name if phase == "all" else f"{phase}_{name}"
             self.sums[name] = self.sums.get(name, 0.0) + value
 
     def means(self) -> dict[str, float]:
-        """The epoch's losses so far, each a mean over its examples."""
-        weight = self.sums.get("weight", 0.0) or float("nan")
-        return {name: value / weight for name, value in self.sums.items() if name != "weight"}
+        """The epoch's losses so far, each a mean over its phase's examples."""
+        phases = [name.removesuffix("weight") for name in self.sums if name.endswith("weight")]
+        return {
+            name: value / (self.sums[f"{phase}weight"] or float("nan"))
+            for phase in phases
+            for name, value in self.sums.items()
+            if name.startswith(phase) and not name.endswith("weight")
+        }
 
     def remember(self, score: float) -> bool:
         """Take note of a validation score; whether it is the best so far."""

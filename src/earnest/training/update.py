@@ -89,7 +89,7 @@ def take(
         optimiser.step()
     _forget_gradients(moved)
     state.move_average(recipe.ema, moved)
-    state.add({"weight": weight, **numbers})
+    state.add(phase.name, {"weight": weight, **numbers})
     return troubles
 
 

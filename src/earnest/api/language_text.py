@@ -107,7 +107,8 @@ def _tokenizer(bench: Bench, recipe: Recipe, part: Corpus) -> Tokenizer:
     if state is not None:
         return Tokenizer.from_state(state)
     kind = recipe.tokens or ("character" if len(part) < LITTLE_TEXT else "bpe")
-    assert kind != "words" and kind != "spaces", "the recipe was checked"
+    assert kind != "words", "the recipe was checked"
+    assert kind != "spaces", "the recipe was checked"
     size = MOST_CHARACTERS if kind == "character" else recipe.vocabulary
     learned = Tokenizer.train(kind, part.chunks(), vocab_size=size, lowercase=kind == "wordpiece")
     return Tokenizer.from_state(processes.of_first(learned.to_state()))

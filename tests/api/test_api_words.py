@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
+import math
 import os
 import signal
 from pathlib import Path
@@ -194,6 +195,23 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_never_was(
         for one in (tmp_path / "run", run)
     ]
     assert losses[0] == losses[1]
+
+
+def test_with_little_time_it_makes_fewer_passes(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earnest.api.word_vectors.seconds_per_number", lambda training: 60 / training.corpus.num)
+    run = package.fit(
+        place / "barn.txt",
+        task="word-vectors",
+        recipe=place / "small.toml",
+        epochs=50,
+        minutes=2,
+        out=tmp_path / "run",
+        quiet=True,
+    )
+    passes = run.facts()["plan"]["trainings"]["skip-gram"]["epochs"]
+    assert 0 < passes < 2, "a pass takes a minute, it is said"
+    assert len(list(run.events("epoch"))) == math.ceil(passes)
+    assert run.finished()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from earnest.data.subwords import rows_of_all
 from earnest.data.word_corpus import DTYPE, WordCorpus
 from earnest.models.word2vec import Word2Vec
 from earnest.training.checkpoints import Checkpoints
-from earnest.training.word2vec import Plan, Training, num_threads
+from earnest.training.word2vec import Plan, Training, num_threads, seconds_per_number
 from earnest.training.word2vec_kernel import SIGMOID, Settings, Stretch, Tables, train_stretch
 from earnest.training.word2vec_tables import FULL, alias_table, huffman_paths, keep_thresholds, noise_table
 
@@ -270,6 +270,10 @@ def test_a_part_of_a_pass_ends_where_it_should(tmp_path: Path) -> None:
     assert [report.epoch for report in epochs] == [0, 1]
     assert epochs[1].pairs == pytest.approx(epochs[0].pairs / 2, rel=0.1)
     assert epochs[1].share == pytest.approx(1, abs=1e-3)
+
+
+def test_a_try_tells_the_pace(tmp_path: Path) -> None:
+    assert seconds_per_number(started(write_ids(tmp_path / "ids", two_topics(50)))) > 0
 
 
 def test_short_texts_are_for_one_thread() -> None:

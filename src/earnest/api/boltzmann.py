@@ -58,7 +58,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         weight_cost: L2 penalty on weights.
         sparsity: how often a hidden unit should be on; None leaves that to the data.
         sparsity_cost: how much that weighs.
-        centred: whether units are centred in the gradient, which learns faster and better.
+        centred: whether units are centred in the gradient, so that it does not matter what is black and what is white.
         averaging: decay of a moving average of the parameters, which is then what is kept; 0 keeps the last ones.
         random_state: an int makes `fit` repeatable.
         verbose: whether to show progress.

@@ -96,7 +96,7 @@ class Tempered(Chains):
         odd one, by lot.
         """
         places = torch.arange(energies.numel(), device=energies.device).view_as(energies)
-        chance = uniforms(tuple(energies.shape), like=energies, generator=generator).log_()
+        chance = uniforms(energies.shape, like=energies, generator=generator).log_()
         first = int(uniforms((1,), like=energies, generator=generator) < 0.5)
         for i in range(first, len(self.heats) - 1, 2):
             swap = chance[i] < (self.heats[i] - self.heats[i + 1]) * (energies[i] - energies[i + 1])

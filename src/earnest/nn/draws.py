@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 
-def uniforms(shape: tuple[int, ...], *, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def uniforms(shape: Sequence[int], *, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Numbers in [0, 1] of the type, and on the device, of `like`.
 
-    Two float32 are made of each 64 random bits, which takes a third of the time of `torch.rand` on a CPU.
+    Two float32 are made of each 64 random bits, which on a CPU takes less time than `torch.rand`.
     """
     if like.dtype != torch.float32 or like.device.type != "cpu":
         return torch.rand(shape, dtype=like.dtype, device=like.device, generator=generator)
-    number = torch.Size(shape).numel()
-    bits = torch.empty((number + 1) // 2, dtype=torch.int64)
-    bits.random_(-(2**63), None, generator=generator)
+    number = math.prod(shape)
+    bits = torch.empty((number + 1) // 2, dtype=torch.int64).random_(-(2**63), None, generator=generator)
     return (bits.view(torch.int32)[:number] * 2.0**-32).add_(0.5).view(shape)
 
 
 def sample_(probabilities: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Turn probabilities, in place, into ones and zeros drawn with them."""
-    chance = uniforms(tuple(probabilities.shape), like=probabilities, generator=generator)
+    chance = uniforms(probabilities.shape, like=probabilities, generator=generator)
     return torch.lt(chance, probabilities, out=probabilities)

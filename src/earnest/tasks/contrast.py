@@ -89,10 +89,10 @@ class Contrasting(nn.Module):
         spread = None if machine.log_variance is None else _log_variance(machine, visible, hidden, signs)
         if self.centred:
             hidden -= self.hidden_offset.lerp_(mean, OFFSET_RATE)
-        hidden[len(v) :] *= signs[-1]
+        hidden[len(v) :].mul_(-len(v) / (len(hidden) - len(v)))
         if self.sparsity is not None:
             self.activity.lerp_(mean, ACTIVITY_RATE)
-            hidden[: len(v)] += self.sparsity_cost * (self.sparsity - self.activity)
+            hidden[: len(v)].add_(self.sparsity - self.activity, alpha=self.sparsity_cost)
         visible = machine.scaled(visible)
         if not self.centred:
             return Contrast(hidden, visible, signs @ visible, hidden.sum(0), spread)

@@ -41,6 +41,8 @@ from record import record
 DATA = Path(os.environ.get("EARNEST_DATA", "../shared/data"))
 STD, SPACING, SIDE = 0.05, 2.0, 5
 FEWEST_POINTS, NUM_POINTS = 20, 10_000
+RATES = {"relativistic": 3e-3, "minimax": 1e-3}
+"""Of the perceptrons."""
 NUM_STACKED, NUM_STACKS, CHECKED = 26_000, 50_000, 2_000
 MIDDLE = Normalise((127.5,) * 3, (127.5,) * 3)
 LOSSES = ("relativistic", "minimax")
@@ -71,7 +73,9 @@ def gaussians(options: argparse.Namespace) -> None:
     for loss in options.losses:
         torch.manual_seed(options.seed)
         model = models["gan"].build(InputSpec("vector", (2,)), 0, hidden=(128, 128, 128), latent_width=8, loss=loss)
-        told[loss] = play(model, source, count_points, minutes, options.seed, num=NUM_POINTS, batch_size=256, lr=1e-3)
+        told[loss] = play(
+            model, source, count_points, minutes, options.seed, num=NUM_POINTS, batch_size=256, lr=RATES[loss]
+        )
     record(
         "gan_modes_gaussians",
         {"minutes_each": minutes, **told, "reached": told.get(LOSSES[0], {}).get("modes") == SIDE**2},
@@ -87,8 +91,8 @@ def centres() -> NDArray[np.float64]:
 
 
 def scale() -> float:
-    """What coordinates are divided by, so that they lie within about -1..1."""
-    return SPACING * (SIDE // 2)
+    """What coordinates are divided by, so that neighbouring centres are 1 apart."""
+    return SPACING
 
 
 def count_points(made: Tensor) -> dict[str, float]:
@@ -162,10 +166,10 @@ def play(
         batch_size=batch_size,
         lr=lr,
         momentum=0.0 if modern else 0.5,
-        beta2=0.99 if modern else 0.999,
+        beta2=0.9 if modern else 0.999,
         schedule="cosine" if modern else "constant",
         warmup=0.0,
-        gradient_penalty=0.5 if modern else 0.0,
+        gradient_penalty=1.0 if modern else 0.0,
         ema=0.999 if modern else 0.0,
     )
     task = Adversarial(

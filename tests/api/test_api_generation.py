@@ -130,6 +130,7 @@ def test_it_predicts_nothing(earnest: Earnest, run: Path, pictures: Path) -> Non
     assert "earnest generate" in ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["vae-tiny", "dcgan-tiny"])
 def test_a_flat_folder_of_mixed_sizes_is_learned_from(earnest: Earnest, tmp_path: Path, model: str) -> None:
     folder = write_mixed(tmp_path / "mixed")
@@ -147,6 +148,7 @@ def test_a_flat_folder_of_mixed_sizes_is_learned_from(earnest: Earnest, tmp_path
         assert evaluation["codes"] is None
 
 
+@pytest.mark.slow
 def test_a_collapse_is_told_and_training_begins_again(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -208,8 +208,8 @@ def _learn_to_generate(bench: Bench) -> None:
     split = gallery.split
     parts = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
     facts = {"fingerprint": dataset.fingerprint, "rows": len(gallery.dataset), "split": {"how": split.how, **parts}}
-    _begin(bench, dataset.source, facts, "pictures", lambda: audit(gallery.dataset, split))
     recipe = for_pictures(bench.request, gallery.spec, len(split.train))
+    _begin(bench, dataset.source, facts, "pictures", lambda: audit(gallery.dataset, split))
     recipe.write(bench.run.path / "recipe.toml")
     extractor = choose_extractor(bench, gallery)
     bench.screen.say(f"judged by {extractor.name}")

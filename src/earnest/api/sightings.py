@@ -16,6 +16,7 @@ from earnest.api.gallery import Gallery
 from earnest.api.networks import Fit, a_while, fit_network
 from earnest.api.question import Bench, Floats
 from earnest.core.registry import models
+from earnest.core.words import Step
 from earnest.tasks.classification import Classification
 
 SHARE = 0.08
@@ -65,8 +66,9 @@ def _classifier(bench: Bench, gallery: Gallery) -> Extractor:
     source = gallery.batches(split.train, recipe.batch_size, shuffle=True)
     state = fit_network(bench, Fit("judge", build, task, source, validation, recipe, seconds))
     network = state.model.to("cpu").eval()
+    right = task.to("cpu").validate(network, validation, Step(seed=bench.seed))["accuracy"]
     return Extractor(
-        f"features of a classifier of the {num_classes} classes, {state.best or 0:.1%} right on validation pictures",
+        f"features of a classifier of the {num_classes} classes, {right:.1%} right on validation pictures",
         lambda pixels: seen(network, pixels, gallery),
     )
 

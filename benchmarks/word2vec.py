@@ -162,7 +162,8 @@ def judged(job: dict[str, Any]) -> dict[str, Any]:
     for name in TESTS:
         test = read_word_test(DATA / "word-similarity" / name)
         if isinstance(test, WordPairs):
-            found = score_pairs(vectors, test, seed=0)
+            low = tuple((first.lower(), second.lower()) for first, second in test.pairs)
+            found = score_pairs(vectors, WordPairs(test.name, low, test.judged), seed=0)
         else:
             lower = [tuple(word.lower() for word in question) for question in test.questions]
             found = score_analogies(vectors, type(test)(test.name, tuple(lower), test.sections))  # type: ignore[arg-type]

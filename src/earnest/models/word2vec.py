@@ -21,7 +21,7 @@ from earnest.core.registry import models
 from earnest.core.words import InputSpec
 
 MIKOLOV = "Mikolov, Chen, Corrado & Dean, Efficient estimation of word representations in vector space, ICLR 2013"
-NOT_YET = "not measured yet"
+STEP = "a step of the kernel equals autograd's, in float64, to 2e-5"
 
 
 class Word2Vec(nn.Module):
@@ -84,7 +84,7 @@ ABOUT = {
     "parameters": None,
     "kinds": ("words",),
     "task": "word-vectors",
-    "reproduced": NOT_YET,
+    "reproduced": STEP,
 }
 
 

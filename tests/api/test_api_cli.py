@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from commands import QUICK_PHOTOS, QUICK_TABLE, Earnest, table_rows, write_table
 
-from earnest.api import course
+from earnest.api import beginning
 from earnest.core.run import Run
 
 
@@ -144,7 +144,7 @@ def test_a_fault_of_ours_is_one_line_and_a_traceback_in_the_run_folder(
     def faulty(*arguments: Any) -> None:
         raise IndexError("list index out of range")
 
-    monkeypatch.setattr("earnest.api.course.fit_tables", faulty)
+    monkeypatch.setattr("earnest.api.rows.fit_tables", faulty)
     run = tmp_path / "run"
     ended = earnest("fit", people, "--out", run, *QUICK_TABLE)
     assert (ended.code, ended.out) == (1, "")
@@ -310,4 +310,4 @@ def test_a_process_that_follows_another_audits_nothing(people_run: Path, monkeyp
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, found in (("1", None), ("0", facts_of(people_run, "audit.json"))):
         monkeypatch.setenv("RANK", rank)
-        assert course._found(Run(people_run), lambda: pytest.fail("the audit ran")) == found
+        assert beginning.found(Run(people_run), lambda: pytest.fail("the audit ran")) == found

@@ -56,7 +56,7 @@ def see_with_tiny_weights(patch: pytest.MonkeyPatch) -> None:
         normalise = Normalise((127.0,) * 3, (128.0,) * 3, 32)
         return transfer.Pretrained(TINY, transfer.build(TINY.architecture, 10), normalise)
 
-    patch.setattr("earnest.api.course.suited", lambda *arguments: TINY)
+    patch.setattr("earnest.api.rows.suited", lambda *arguments: TINY)
     patch.setattr(transfer, "fetch", fetch)
 
 

@@ -49,7 +49,7 @@ def tiny_weights() -> Iterator[None]:
         return transfer.Pretrained(TINY, transfer.build(TINY.architecture, 10), normalise)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("earnest.api.course.suited", lambda *arguments: TINY)
+        patch.setattr("earnest.api.rows.suited", lambda *arguments: TINY)
         patch.setattr(transfer, "fetch", fetch)
         patch.setattr(plans, "PAYS", 0.0)
         patch.setattr(plans, "CHECKPOINT_SECONDS", 0.0)

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 
 from earnest.api import images, tables
-from earnest.api.course import look_at_images
 from earnest.api.encoded import Encodings
 from earnest.api.model_folder import ModelFolder
 from earnest.api.outcome import best, to_ship
@@ -23,6 +22,7 @@ from earnest.api.pictures import Pictures
 from earnest.api.question import SMALL, Bench, Candidate, Question
 from earnest.api.recipes import reserve
 from earnest.api.request import Request
+from earnest.api.rows import look_at_images
 from earnest.core.errors import Interrupted, OptionError
 from earnest.core.progress import Screen
 from earnest.core.registry import models

@@ -19,7 +19,7 @@ AN_EPOCH = 250_000
 some within minutes, and the plan can be mended between them."""
 PASSES, PATIENT_PASSES = 30, 4
 """Over a text of characters: at most, and without getting better."""
-WIDTHS = ((100_000, 128), (500_000, 256), (math.inf, 512))
+WIDTHS = ((100_000, 128), (500_000, 256), (math.inf, 384))
 """Units of a recurrent layer for texts below so many bytes, and some minutes on a CPU."""
 
 

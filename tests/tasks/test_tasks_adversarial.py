@@ -97,7 +97,7 @@ def test_a_linear_critic_pays_for_its_weight_at_real_and_at_made_pictures() -> N
         losses.append(task.loss(model, batch, Step(phase="critic")))
     square = float(model.linear.weight.detach().square().sum())
     assert (losses[0].total - losses[1].total).item() == pytest.approx(gamma / 2 * square * 2 * 6)
-    assert float(losses[0].logs["penalty"]) == pytest.approx(square * 2 * 6)
+    assert losses[0].logs["penalty"].item() == pytest.approx(square * 2 * 6)
 
 
 @pytest.mark.parametrize("name", ["crop", "erase", "jitter", "affine", "random-flip"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -14,12 +15,12 @@ Generator = torch.Generator | None
 Sampler = Literal["persistent", "tempering", "cd"]
 
 
-class Chains(nn.Module):
+class Chains(nn.Module, ABC):
     """Draws from the model what a batch of data is contrasted with."""
 
+    @abstractmethod
     def beside(self, machine: BoltzmannMachine, v: Tensor, generator: Generator = None) -> tuple[Tensor, Tensor]:
         """The data `v` (B, V) with the model's N draws below it, (B + N, V), and all their p(h = 1 | v), (B + N, H)."""
-        raise NotImplementedError(f"{type(self).__name__} draws nothing")
 
 
 class FromData(Chains):

@@ -1,7 +1,7 @@
 """Rows a second of fine-tuning MiniLM, by our loop and by transformers.Trainer in turns, and what both then score.
 
-    python benchmarks/fine_tuning_speed.py sst2 --peer-python /tmp/transformers/bin/python
-    python benchmarks/fine_tuning_speed.py imdb --peer-python /tmp/transformers/bin/python --rows 500
+    python benchmarks/fine_tuning_speed.py sst2 --peer-python ../peers/transformers/bin/python
+    python benchmarks/fine_tuning_speed.py imdb --peer-python ../peers/transformers/bin/python --rows 500
 
 Both sides have the same network (BERT's pooler on the first token, a new head), weights, rows, epochs, batch size, most
 tokens, peak learning rate and linear schedule, those of the recipe by which `earnest fit` fine-tunes. The seconds are

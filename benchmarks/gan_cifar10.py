@@ -1,7 +1,7 @@
 """CIFAR-10 on a GPU: the default generator, as wide as the time allows, and what was really spent on it.
 
-    python benchmarks/make_cifar_folders.py /tmp/cifar
-    python benchmarks/gan_cifar10.py /tmp/cifar --minutes 60 --run /tmp/gan-cifar10      # again: goes on
+    python benchmarks/make_cifar_folders.py ../peers/cifar
+    python benchmarks/gan_cifar10.py ../peers/cifar --minutes 60 --run runs/gan-cifar10      # again: goes on
 
 R3GAN's own CIFAR-10 figures (FID 1.96) are from far larger networks and days of several GPUs, and by Inception's
 features: nothing here compares with them. The pictures went through JPEG. `--device cpu --minutes 1` tries the script.

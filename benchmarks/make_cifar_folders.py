@@ -1,7 +1,7 @@
 """CIFAR-10's JPEGs as folders of class folders, for us and for peers: OUT/{train,val,test}/CLASS/INDEX.jpg.
 
-    python benchmarks/make_cifar_folders.py /tmp/cifar --train 20000 --validation 4000 --test 2000
-    python benchmarks/make_cifar_folders.py /tmp/cifar-full                  # 50,000 and 10,000, no val/
+    python benchmarks/make_cifar_folders.py ../peers/cifar --train 20000 --validation 4000 --test 2000
+    python benchmarks/make_cifar_folders.py ../peers/cifar-full                  # 50,000 and 10,000, no val/
 
 Images are taken in their original order, which is random: the training part first, the validation part after it. Needs
 nothing but the standard library.

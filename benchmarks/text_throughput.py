@@ -1,6 +1,6 @@
 """Texts classified a second: `earnest predict` on a table of reviews, and transformers' pipeline on the same, in turns.
 
-    python benchmarks/text_throughput.py --peer-python /tmp/transformers/bin/python
+    python benchmarks/text_throughput.py --peer-python ../peers/transformers/bin/python
 
 Both sides have the same model: MiniLM with its pooler, and a linear head fitted to what that makes of some training
 reviews. Ours is shipped to a model folder and answers for a table, reading and writing of columns included; the peer

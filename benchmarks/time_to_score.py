@@ -1,7 +1,7 @@
 """Seconds from starting the command to a validation score, ours and fastai's one after the other, on the same folder.
 
-    python benchmarks/make_cifar_folders.py /tmp/cifar --train 20000 --validation 4000 --test 2000
-    python benchmarks/time_to_score.py /tmp/cifar --peer-python /tmp/fastai/bin/python
+    python benchmarks/make_cifar_folders.py ../peers/cifar --train 20000 --validation 4000 --test 2000
+    python benchmarks/time_to_score.py ../peers/cifar --peer-python ../peers/fastai/bin/python
 
 Both clocks start before the process does, so imports, reading and auditing count. Ours is read from the run's
 log.jsonl, whose times are the moments of the events; the peer's from the lines it prints. Each process is stopped once

@@ -1,7 +1,7 @@
 """Word2Vec's words a second, memory and quality, beside gensim's, on the same words in the same run.
 
-    python benchmarks/word2vec.py --peer-python /tmp/gensim/bin/python
-    python benchmarks/word2vec.py --peer-python /tmp/gensim/bin/python --words 200000 --epochs 1 --seeds 1   # a try
+    python benchmarks/word2vec.py --peer-python ../peers/gensim/bin/python
+    python benchmarks/word2vec.py --peer-python ../peers/gensim/bin/python --words 200000 --epochs 1 --seeds 1   # a try
 
 enwiki-60mb, cut into lower-case words once; skip-gram, width 100, window 5, 5 negatives, words that occur 5 times,
 subsampling at 1e-3. Both sides take turns, with as many threads as there are cores, gensim from a file

@@ -64,8 +64,8 @@ def test_the_kernel_distance_is_unbiased() -> None:
 
 def test_intervals_of_the_kernel_distance_cover() -> None:
     rng = default_rng()
-    found = [kernel_distance(*rng.normal(size=(2, 200, 3)), seed=seed) for seed in range(200)]
-    assert np.mean([one.low <= 0 <= one.high for one in found]) > 0.9
+    found = [kernel_distance(*rng.normal(size=(2, 200, 3)), seed=seed) for seed in range(1000)]
+    assert 0.91 < np.mean([one.low <= 0 <= one.high for one in found]) < 0.97  # .937 on 3,000: the estimates are skewed
     apart = kernel_distance(rng.normal(size=(500, 3)), rng.normal(size=(500, 3)) + 1, seed=0)
     assert apart.low > 0
 

@@ -43,7 +43,7 @@ def linear_vae(*, exact: bool) -> tuple[VAE, np.ndarray, np.ndarray]:
         decoder.bias.copy_(torch.from_numpy(offset))
         encoder.weight.zero_()
         encoder.weight[:CODE] = torch.from_numpy(means)
-        encoder.bias[:CODE] = torch.from_numpy(-means @ offset) + (0.0 if exact else 0.4)
+        encoder.bias[:CODE] = torch.from_numpy(-means @ offset + (0 if exact else 0.4) * np.sqrt(posterior))
         encoder.bias[CODE:] = torch.from_numpy(np.log(posterior)) + (0.0 if exact else 0.5)
         assert model.log_variance is not None
         model.log_variance.fill_(math.log(VARIANCE))

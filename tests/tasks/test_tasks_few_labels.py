@@ -105,7 +105,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(method: type[SemiSupervised
 @pytest.mark.parametrize("method", METHODS)
 def test_six_labels_and_the_shape_of_the_rest_part_two_moons(method: type[SemiSupervised]) -> None:
     alone, beside = [], []
-    for seed in np.random.default_rng().integers(1 << 31, size=3).tolist():
+    for seed in np.random.default_rng().integers(1 << 31, size=10).tolist():
         study, labelled = moons(seed)
         test = np.arange(500, 1000)
         known = study.batches(labelled, batch_size=6)

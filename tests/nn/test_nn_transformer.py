@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from earnest.nn.attention import Rotary, SelfAttention
+from earnest.nn.attention import SHORT, Rotary, SelfAttention, attend
 from earnest.nn.packing import Packing, last_token, mean_of_tokens
 from earnest.nn.transformer import BlockOptions, DecoderBlock, EncoderBlock
 
@@ -58,6 +59,32 @@ def randomise(module: nn.Module) -> None:
     """Biases and norms that do something."""
     for parameter in module.parameters():
         nn.init.normal_(parameter, std=0.3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("longer", [0, 1])
+@pytest.mark.parametrize("looks", ["everywhere", "at real tokens", "back"])
+def test_attention_of_short_and_of_long_rows_is_torchs(dtype: torch.dtype, longer: int, looks: str) -> None:
+    width = SHORT[dtype] + longer
+    query, key, value = (torch.randn(2, 3, width, 8).to(dtype).requires_grad_() for _ in range(3))
+    mask = real(torch.tensor([width, width // 3]), width)[:, None, None] if looks == "at real tokens" else None
+    found = attend(query, key, value, mask, causal=looks == "back")
+    precise = [x.detach().double().requires_grad_() for x in (query, key, value)]
+    expected = F.scaled_dot_product_attention(*precise, attn_mask=mask, is_causal=looks == "back")
+    slope = torch.randn_like(expected)
+    found.backward(slope.to(dtype))
+    expected.backward(slope)
+    close = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.05, "atol": 0.05}
+    torch.testing.assert_close(found.double(), expected, **close)
+    for ours, theirs in zip((query, key, value), precise, strict=True):
+        torch.testing.assert_close(ours.grad.double(), theirs.grad, **close)
+
+
+def test_a_share_of_the_attention_weights_is_dropped() -> None:
+    query = key = torch.zeros(1, 1, 40, 4)
+    found = attend(query, key, torch.ones(1, 1, 40, 4), None, dropout=0.5)
+    assert found.std() > 0.01
+    assert abs(float(found.mean()) - 1) < 0.2
 
 
 @pytest.mark.parametrize("norm_first", [False, True])

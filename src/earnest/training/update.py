@@ -70,9 +70,7 @@ def take(
     processes.sum_over_processes([*gradients, totals])
     numbers = dict(zip(sums, totals.tolist(), strict=True))
     weight = max(numbers.pop("weight"), 1e-12)
-    if gradients:
-        torch._foreach_div_(gradients, weight)
-    norm = float(nn.utils.get_total_norm(gradients)) if gradients else 0.0
+    norm = float(nn.utils.get_total_norm(gradients)) / weight if gradients else 0.0
     state.latest = {name: value / weight for name, value in numbers.items()}
     state.latest |= {"lr": recipe.lr * factor, "gradient_norm": norm}
     usual = state.norms.get(phase.name, [])
@@ -83,8 +81,8 @@ def take(
         return [*troubles, Trouble("skipped", {"why": why})]
     state.skipped_in_a_row = 0
     state.norms[phase.name] = [*usual[1 - SPIKE_WINDOW :], norm]
-    if recipe.clip and norm > recipe.clip:
-        torch._foreach_mul_(gradients, recipe.clip / norm)
+    if gradients:  # the mean, and clipped, in one pass
+        torch._foreach_mul_(gradients, min(1.0, recipe.clip / norm if recipe.clip and norm else 1.0) / weight)
     for optimiser in state.optimisers[phase.name]:
         optimiser.step()
     _forget_gradients(moved)

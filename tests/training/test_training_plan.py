@@ -89,7 +89,7 @@ def paces(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[Plan]:
         return Pace(plan, answer(plan))
 
     monkeypatch.setattr(plans, "_pace", pace)
-    monkeypatch.setattr(plans, "_may_have_fast_bf16", lambda device: True)
+    monkeypatch.setattr(plans, "may_have_fast_bf16", lambda device: True)
     return tried
 
 

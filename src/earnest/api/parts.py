@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from earnest.api import half_precision
+from earnest.api.language_recipes import ENCODERS
 from earnest.core.registry import models
 from earnest.core.words import InputSpec, Step
 from earnest.data.batches import ArrayBatches, RowBatches
@@ -25,8 +27,8 @@ from earnest.tasks.classification import Classification
 from earnest.tasks.regression import Regression
 
 Floats = NDArray[np.float64]
-PREDICTION_BATCH, PREDICTION_TEXTS = 256, 32
-"""Rows at a time; of texts, which come sorted by length, fewer are quicker: less of them is padding."""
+PREDICTION_BATCH = 256
+"""Rows at a time."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,13 @@ class NetworkPart:
     kind: ClassVar[str] = "network"
 
     def predict(self, inputs: Inputs) -> Floats:
-        device = next(self.model.parameters()).device
-        source = self._source(inputs)
         self.model.eval()
-        self.task.to(device).eval()
+        self.task.to(next(self.model.parameters()).device).eval()
+        encodes = models[self.name].about.get("family") in ENCODERS
+        if encodes and self.tokenizer is not None and isinstance(self.task, Classification):
+            ids = self.tokenizer.encode(inputs.texts, max_length=self.spec.shape[0]).ids
+            return half_precision.probabilities(self.model, self.task, ids)
+        source = self._source(inputs)
         answers = self.task.predict(self.model, source, Step())[0].astype(np.float64)
         placed = np.empty_like(answers)
         placed[source.order(Step())] = answers
@@ -87,7 +92,7 @@ class NetworkPart:
         """All rows, in whatever order is quickest."""
         if self.tokenizer is not None:
             ids = self.tokenizer.encode(inputs.texts, max_length=self.spec.shape[0]).ids
-            return TextBatches(ids, None, np.arange(len(ids)), batch_size=PREDICTION_TEXTS)
+            return TextBatches(ids, None, np.arange(len(ids)), batch_size=half_precision.TEXTS_AT_A_TIME)
         arrays, transform = inputs.arrays(), OnPictures(self.normalise)
         return ArrayBatches(arrays, None, np.arange(len(arrays[0])), batch_size=PREDICTION_BATCH, transform=transform)
 

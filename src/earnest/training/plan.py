@@ -92,7 +92,7 @@ def _fastest(model: nn.Module, task: Task, source: Source, recipe: Recipe, *, de
     trials: list[dict[str, Any]] = []
     if any(x.ndim == 4 for x in ([batches[0].inputs] if isinstance(batches[0].inputs, Tensor) else batches[0].inputs)):
         trials.append({"channels_last": True})
-    if _may_have_fast_bf16(device):
+    if may_have_fast_bf16(device):
         trials.append({"precision": "bf16"})
     if device == "cpu" and threads > 1:
         trials.append({"threads": 1})
@@ -177,7 +177,8 @@ def _pace(plan: Plan, model: nn.Module, task: Task, batch: Batch, recipe: Recipe
     return Pace(plan, min(seconds[WARM_STEPS:]))
 
 
-def _may_have_fast_bf16(device: str) -> bool:
+def may_have_fast_bf16(device: str) -> bool:
+    """Whether bfloat16 could be faster on this device."""
     if device.startswith("cuda"):
         return torch.cuda.is_bf16_supported()
     return device == "cpu" and _cpu_has_bf16()

@@ -16,18 +16,20 @@ from torch import nn
 from earnest.core.words import Step
 from earnest.data.ragged import Ragged
 from earnest.data.text_batches import TextBatches
+from earnest.evaluation.calibration import logits_of
 from earnest.tasks.classification import Classification
 from earnest.training.plan import may_have_fast_bf16
 
 Floats = NDArray[np.float64]
-TEXTS_AT_A_TIME = 32
-"""Texts come sorted by length: the fewer at a time, the less of them is padding."""
+TEXTS_AT_A_TIME = 16
+"""Texts come sorted by length: the fewer at a time, the less is padding, and what attention scores fits a cache."""
 SAMPLED, FEWEST = 32, 128
 """Texts that are told both ways first, and how many there must be for that to pay."""
-APART = 0.02
-"""bfloat16 is used where no probability of the sample differs by more."""
-CLOSE = 2.5 * APART
-"""Two classes this close could change places when both are off by `APART`: such rows are told again."""
+APART = 0.1
+"""bfloat16 is used where no log-odds of the sample differ by more: .5 would be .475 or .525."""
+CLOSE, CLOSEST = 4.0, 0.02
+"""Two classes whose log-odds are below so many times what the sample's differ by at most, and this at least, could
+change places when both are off by twice as much as in the sample: such rows are told again."""
 
 
 def probabilities(model: nn.Module, task: Classification, ids: Ragged) -> Floats:
@@ -37,12 +39,13 @@ def probabilities(model: nn.Module, task: Classification, ids: Ragged) -> Floats
     if len(ids) < FEWEST or not may_have_fast_bf16(device):
         return _told(model, task, ids, every)
     sample = every[:: -(-len(ids) // SAMPLED)]
-    apart = np.abs(_told(model, task, ids, sample) - _told(model, task, ids, sample, low=True)).max()
+    exact, low = (_told(model, task, ids, sample, low=low) for low in (False, True))
+    apart = float(np.ptp(logits_of(low) - logits_of(exact), axis=1).max())
     if apart > APART:
         return _told(model, task, ids, every)
     answers = _told(model, task, ids, every, low=True)
-    second, first = np.partition(answers, -2, axis=1)[:, -2:].T
-    close = every[first - second < CLOSE]
+    second, first = np.partition(logits_of(answers), -2, axis=1)[:, -2:].T
+    close = every[first - second < max(CLOSE * apart, CLOSEST)]
     answers[close] = _told(model, task, ids, close)
     return answers
 

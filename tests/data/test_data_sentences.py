@@ -87,7 +87,7 @@ def test_an_endless_line_is_named_before_it_is_in_memory(
     with pytest.raises(DataError, match="line 3"):
         read_sentences(tmp_path / name)
     for length in (999, 1000):
-        content.check_lines(_written(tmp_path / "good.txt", b"\n".join([b"y" * length] * 5)))
+        content.check_lines(_written(tmp_path / "good.txt", b"\n".join([b"y" * length] * 5)), "a token")
 
 
 def test_gzipped_columns_are_read(tmp_path: Path) -> None:

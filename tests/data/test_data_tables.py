@@ -307,6 +307,21 @@ def test_a_gzip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, monkeypatc
         read_table(write(tmp_path, content, "bomb.csv.gz"))
 
 
+@pytest.mark.parametrize("name", ["long.csv", "long.csv.gz", "long.jsonl"])
+def test_an_endless_line_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(content_module, "MAX_LINE", 1000)
+    text = b"note,kind\nshort,a\n" + b"x" * 1001 + b",b\n"
+    with pytest.raises(DataError, match="line 3 is longer than"):
+        read_table(write(tmp_path, gzip.compress(text) if name.endswith(".gz") else text, name))
+
+
+def test_a_cell_of_ten_megabytes_is_a_cell(tmp_path: Path) -> None:
+    long = "word, " * (10_000_000 // 6)
+    read = read_table(write(tmp_path, f'note,kind\n"{long}",a\n' + "short,b\n" * 9))
+    assert read.frame["note"][0].strip() == long.strip()
+    assert read.left_out == ()
+
+
 def test_a_fresh_copy_of_the_same_rows_has_the_same_digests(tmp_path: Path) -> None:
     first = read_table(write(tmp_path, PLAIN, "a.csv"))
     second = read_table(write(tmp_path, PLAIN.replace(",", ";"), "b.csv"))

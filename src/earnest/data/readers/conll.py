@@ -169,7 +169,7 @@ def _parted(path: Path, notes: list[str]) -> tuple[list[Path], list[Part] | None
 
 def _read(path: Path, *, tagged: bool) -> _File:
     if path.is_file():
-        check_lines(path)
+        check_lines(path, "a token with its tag")
     content = read_bytes(path)
     if not content.strip():
         raise DataError(f"{path} is empty.")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from earnest.core.errors import DataError
 
@@ -12,7 +16,7 @@ MAX_RATIO, SUSPICIOUS_BYTES = 200, 1 << 30
 """A file that unpacks to more than `MAX_BYTES`, or to `MAX_RATIO` times its size and `SUSPICIOUS_BYTES`, is a bomb."""
 
 MAX_LINE = 16 << 20
-"""Bytes of a line, where lines are tokens or sentences."""
+"""Bytes of a line, where lines are tokens, sentences, or rows of a table."""
 
 SIGNATURES = {
     b"\x89PNG": "a PNG image",
@@ -35,30 +39,31 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         DataError: it is missing, cannot be read, is damaged, or unpacks to far too much.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}; check the path.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
+    with _opened(path) as file:
+        content = file.read()
     return _gunzip(content, path) if path.suffix.lower() == ".gz" else content
 
 
-def check_lines(path: Path) -> None:
+def check_lines(path: Path, what: str, *, unpacked: bytes | None = None) -> None:
     """Check, before a file is in memory, that it has lines of which each fits there many times over.
 
+    Args:
+        path: the file.
+        what: a line should be, for the message.
+        unpacked: what a packed file holds.
+
     Raises:
-        DataError: one is longer than `MAX_LINE`; it is named.
+        DataError: a line is longer than `MAX_LINE`, and is named, or the file cannot be read.
     """
     number, length = 1, 0
-    with path.open("rb") as file:
+    with _opened(path) if unpacked is None else io.BytesIO(unpacked) as file:
         while chunk := file.read(MAX_LINE):
             first = chunk.find(b"\n")
             length += len(chunk) if first < 0 else first
             if length > MAX_LINE:
                 raise DataError(
-                    f"{path}, line {number} is longer than {MAX_LINE >> 20} MiB; a line should be "
-                    "a token, or a sentence. Is it the right file?"
+                    f"{path}, line {number} is longer than {MAX_LINE >> 20} MiB; a line should be {what}. "
+                    "Is it the right file, and are its line ends whole?"
                 )
             if first >= 0:
                 number, length = number + chunk.count(b"\n"), len(chunk) - chunk.rfind(b"\n") - 1
@@ -85,6 +90,18 @@ def decode(content: bytes, path: Path) -> tuple[str, list[str]]:
         if is_binary(content[:4096]):
             raise DataError(f"{path} is no text but binary; save it as text in UTF-8, a table as CSV.") from None
         return content.decode("cp1252", errors="replace"), ["not UTF-8: read as Latin-1 (Windows-1252)"]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file, whose troubles are the user's."""
+    try:
+        with path.open("rb") as file:
+            yield file
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}; check the path.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def check_signature(content: bytes, path: Path) -> None:

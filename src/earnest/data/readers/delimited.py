@@ -12,12 +12,13 @@ from itertools import islice
 import polars as pl
 
 from earnest.data.dataset import LeftOut
+from earnest.data.readers.content import MAX_LINE
 from earnest.data.values import number_style, without_marks
 
 DELIMITERS = ("\t", ";", "|", ",")
 """In order of preference: the rarer a character is in prose, the more it says when every line has as many of it."""
 
-MAX_CELL = 1 << 20
+MAX_CELL = MAX_LINE
 """Characters in a cell; a longer one is a quote that was never closed."""
 
 _SAMPLE = 100

@@ -38,7 +38,7 @@ def read_sentences(path: Path) -> Dataset:
         return _of_table(path)
     if not path.is_file() or is_conll(path):
         return read_tokens(path)
-    check_lines(path)
+    check_lines(path, "a sentence")
     content = read_bytes(path)
     text, notes = decode(content, path)
     lines = text.split("\n")

@@ -16,7 +16,7 @@ from earnest.core.errors import DataError
 from earnest.data.columns import conform, infer
 from earnest.data.dataset import Column, Dataset, Kind, LeftOut
 from earnest.data.digests import row_digests
-from earnest.data.readers.content import decode, read_bytes
+from earnest.data.readers.content import check_lines, decode, read_bytes
 from earnest.data.readers.delimited import MAX_CELL, RawTable, parse_delimited, unique_names
 from earnest.data.values import without_surrogates
 
@@ -25,6 +25,8 @@ JSON_LINES = (".jsonl", ".ndjson")
 PARQUET = (".parquet", ".pq")
 EXTENSIONS = (*DELIMITED, *JSON_LINES, *PARQUET)
 """What `read_table` reads; all but Parquet also with .gz behind."""
+
+A_LINE = "a row of the table"
 
 
 def read_table(
@@ -81,7 +83,11 @@ def _read_raw(path: Path) -> tuple[RawTable, str]:
             f"{path} has no extension that says it is a table: earnest reads {', '.join(EXTENSIONS)}, all but Parquet "
             "also with .gz. From a spreadsheet, save the sheet as CSV."
         )
+    if kind[0] not in PARQUET and not zipped:
+        check_lines(path, A_LINE)
     content = read_bytes(path)
+    if zipped:
+        check_lines(path, A_LINE, unpacked=content)
     fingerprint = hashlib.sha256(content).hexdigest()
     if not content.strip():
         raise DataError(f"{path} is empty.")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from functools import cache
 from typing import Literal
 
 import torch
@@ -73,15 +74,22 @@ class Layer(nn.Module, ABC):
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """(B, T, F) to outputs (B, T, H) and the state after the last of them.
 
-        Never in bfloat16 on a CPU: PyTorch's LSTM has no such kernel on some, and its GRU is ten times slower.
+        Of autocast to bfloat16 on a CPU only an LSTM makes use, and only where there is a kernel for it.
         """
+        low = self._has_low_kernel() and torch.is_autocast_enabled("cpu") and x.device.type == "cpu"
         with torch.autocast("cpu", enabled=False):
-            x = at_least_float32(x)
-            state = self.zero_state(x) if state is None else state
+            x = x.bfloat16() if low else at_least_float32(x)
+            state = self.zero_state(x) if state is None else tuple(part.to(x.dtype) for part in state)
             weight_hh = F.dropout(self.weight_hh, self.weight_dropout, self.training)
             weights = [self.weight_ih, weight_hh, self.bias_ih, self.bias_hh]
+            if low:
+                weights = [weight.bfloat16() for weight in weights]
             outputs, *last = self._fused(x, tuple(part[None] for part in state), weights)
         return outputs, tuple(part[0] for part in last)
+
+    def _has_low_kernel(self) -> bool:
+        """Whether PyTorch has one for bfloat16 on this CPU that is faster: its GRU's takes ten times as long."""
+        return False
 
     @abstractmethod
     def _fused(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
@@ -126,6 +134,21 @@ class LSTM(Layer):
 
     def _fused(self, x: Tensor, state: State, weights: list[Tensor]) -> tuple[Tensor, ...]:
         return torch.lstm(x, state, weights, *self._kernel_options())
+
+    def _has_low_kernel(self) -> bool:
+        return _has_lstm_in_bfloat16()
+
+
+@cache
+def _has_lstm_in_bfloat16() -> bool:
+    """Tries, as PyTorch's fails on some processors ("could not create a primitive descriptor")."""
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            own = nn.LSTM(8, 8, dtype=torch.bfloat16)
+            own(torch.zeros(2, 2, 8, dtype=torch.bfloat16))[0].sum().backward()
+    except RuntimeError:
+        return False
+    return True
 
 
 class GRU(Layer):

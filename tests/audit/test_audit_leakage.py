@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,18 @@ def two_classes(size: int = 3000, share: float = 0.3) -> tuple[np.ndarray, pl.Da
         }
     )
     return truth, frame
+
+
+def test_one_cell_of_megabytes_does_not_take_as_much_for_every_row() -> None:
+    truth, frame = two_classes(size=300, share=0.5)
+    notes = [f"note {i} on this" for i in range(299)] + ["long " * 200_000]
+    data = dataset(frame.with_columns(pl.Series("note", notes)), "y")
+    tracemalloc.start()
+    found = leaks(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "note" not in found
+    assert peak < 50_000_000
 
 
 def planted_among_classes(truth: np.ndarray) -> dict[str, pl.Series]:

@@ -104,7 +104,7 @@ def _bins(values: pl.Series, column: Column) -> Codes:
             distinct = np.unique(np.quantile(present, shares, method="higher"))
         codes = np.searchsorted(distinct, numbers, side="left")
     else:
-        codes = np.unique(values.fill_null("").cast(str).to_numpy().astype(str), return_inverse=True)[1]
+        codes = values.fill_null("").cast(pl.String).rank("dense").to_numpy().astype(np.int64) - 1
     codes = np.where(missing, codes[~missing].max(initial=-1) + 1, codes)
     return codes.astype(np.int64)
 

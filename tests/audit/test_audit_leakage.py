@@ -59,7 +59,7 @@ def two_classes(size: int = 3000, share: float = 0.3) -> tuple[np.ndarray, pl.Da
 
 
 def test_one_cell_of_megabytes_does_not_take_as_much_for_every_row() -> None:
-    truth, frame = two_classes(size=300, share=0.5)
+    _, frame = two_classes(size=300, share=0.5)
     notes = [f"note {i} on this" for i in range(299)] + ["long " * 200_000]
     data = dataset(frame.with_columns(pl.Series("note", notes)), "y")
     tracemalloc.start()

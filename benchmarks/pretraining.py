@@ -1,4 +1,4 @@
-"""What an hour of pretraining on Wikipedia is worth to a BERT-mini that then has 2,000 phrases with labels.
+"""What an hour of pretraining on Wikipedia is worth to a BERT-mini, the modern one, that then has 2,000 phrases with labels.
 
     python benchmarks/pretraining.py                          # an hour, then some minutes; nothing else should run
     python benchmarks/pretraining.py --encoder runs/encoder   # fine-tune only, an encoder that was pretrained before
@@ -43,7 +43,7 @@ from earnest.training.state import TrainState
 from record import record
 
 CORPUS = Path(os.environ.get("EARNEST_DATA", "../shared/data")) / "enwiki-60mb" / "enwiki_60mb.txt.xz"
-MODEL = "bert-mini"
+MODEL = "bert-modern-mini"
 NUM_ROWS, NUM_CHOOSING = 2000, 400
 EPOCHS = 8
 RATES = (1e-4, 3e-4, 1e-3)

@@ -48,7 +48,7 @@ def fit(
         test: data of its own for the last look; without it, a fifth is set aside.
         unlabeled: more data of the same columns without the target, where few rows have an answer: classes are learned
             from both, beside the same networks that learn from the labelled rows alone.
-            "masked-language-model" pretrains an encoder such as bert-mini on it, to be started from.
+            "masked-language-model" pretrains an encoder such as bert-modern-mini on it, to be started from.
         start_from: for a table of texts: the run folder of an encoder that was pretrained here.
         out: the run folder; runs/NAME unless given.
         minutes: a hard budget for the whole run.

@@ -1,4 +1,4 @@
-"""What an hour of pretraining on Wikipedia is worth to a BERT-mini, the modern one, that then has 2,000 phrases with labels.
+"""What an hour of pretraining on Wikipedia is worth to a (modern) BERT-mini that then has 2,000 phrases with labels.
 
     python benchmarks/pretraining.py                          # an hour, then some minutes; nothing else should run
     python benchmarks/pretraining.py --encoder runs/encoder   # fine-tune only, an encoder that was pretrained before

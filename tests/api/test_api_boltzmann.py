@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
@@ -37,6 +38,14 @@ def test_its_score_is_the_log_likelihood(fitted: earnest.RBM) -> None:
     assert np.exp(fitted.score_samples(every)).sum() == pytest.approx(1, abs=1e-3)
     assert fitted.partition_.low == fitted.partition_.high
     assert set(fitted.history_[-1]) == {"free_energy", "validation_free_energy", "gap"}
+
+
+def test_learned_in_bfloat16_it_is_as_likely(fitted: earnest.RBM) -> None:
+    low = clone(fitted).set_params(precision="bfloat16").fit(coins())
+    assert low.machine_.weight.dtype == torch.float32
+    assert low.score(coins(seed=2)) > fitted.score(coins(seed=2)) - 0.15
+    with pytest.raises(OptionError, match="too coarse for real numbers"):
+        earnest.RBM(4, visible="gaussian", precision="bfloat16").fit(coins())
 
 
 def test_features_are_hidden_probabilities(fitted: earnest.RBM) -> None:

@@ -157,3 +157,13 @@ def test_the_bound_of_a_deep_belief_net_is_below_its_log_likelihood_and_near() -
     assert (expected <= exact + 1e-9).all()
     torch.testing.assert_close(bound, expected, rtol=0, atol=0.4)
     assert float((bound - expected).mean().abs()) < 0.1
+
+
+def test_draws_in_bfloat16_are_finer_than_it() -> None:
+    """Its own random numbers are 1/256 apart: a unit that is on once in 2,000 times would be on twice as often."""
+    p = torch.tensor([0.0005, 0.0, 1.0, 0.25], dtype=torch.bfloat16)
+    drawn = sample_(p.repeat(400_000, 1)).float().mean(0)
+    assert 0.0003 < float(drawn[0]) < 0.0007
+    assert float(drawn[1]) == 0
+    assert float(drawn[2]) == 1
+    assert float(drawn[3]) == pytest.approx(0.25, abs=0.005)

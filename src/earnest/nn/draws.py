@@ -23,5 +23,15 @@ def uniforms(shape: Sequence[int], *, like: Tensor, generator: torch.Generator |
 
 def sample_(probabilities: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Turn probabilities, in place, into ones and zeros drawn with them."""
-    chance = uniforms(probabilities.shape, like=probabilities, generator=generator)
+    if probabilities.dtype == torch.bfloat16:  # numbers of its own would be 1/256 apart
+        chance = _coarse_uniforms(probabilities, generator)
+    else:
+        chance = uniforms(probabilities.shape, like=probabilities, generator=generator)
     return torch.lt(chance, probabilities, out=probabilities)
+
+
+def _coarse_uniforms(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """float32 numbers in [0, 1], 2^-16 apart, in the shape of `like`: four are made of each 64 random bits."""
+    bits = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
+    bits.random_(-(2**63), None, generator=generator)
+    return (bits.view(torch.int16)[: like.numel()] * 2.0**-16).add_(0.5 + 2.0**-17).view(like.shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from earnest.nn.boltzmann import BoltzmannMachine
@@ -14,14 +16,26 @@ LEAST_LOG_VARIANCE = -6.0
 
 
 class Ascent:
-    """Climbs by contrasts. It makes one product of matrices an update, and copies nothing."""
+    """Climbs by contrasts. In float32 it makes one product of matrices an update, and copies nothing."""
 
     def __init__(
-        self, machine: BoltzmannMachine, contrasting: Contrasting, *, weight_cost: float = 0.0, average: float = 0.0
+        self,
+        machine: BoltzmannMachine,
+        contrasting: Contrasting,
+        *,
+        weight_cost: float = 0.0,
+        average: float = 0.0,
+        low: bool = False,
     ) -> None:
-        """`weight_cost` is the L2 penalty on weights; `average` the decay of a moving average, 0 for none."""
+        """`weight_cost` is the L2 penalty on weights; `average` the decay of a moving average, 0 for none.
+
+        With `low`, contrasts are found in bfloat16, by a copy of the machine; what it learns stays in float32.
+        """
         self.machine = machine
+        self.seen = copy.deepcopy(machine).bfloat16() if low else machine
         self.contrasting = contrasting
+        if low:
+            contrasting.chains.bfloat16()
         self.weight_cost = weight_cost
         self.decay = average
         self.others = [p.detach() for p in machine.parameters() if p is not machine.weight]
@@ -35,19 +49,23 @@ class Ascent:
         self, v: torch.Tensor, *, lr: float, momentum: float = 0.0, generator: torch.Generator | None = None
     ) -> None:
         """Climb once by the batch `v` (B, V)."""
-        found = self.contrasting.find(self.machine, v, generator)
+        found = self.contrasting.find(self.seen, v.to(self.seen.weight.dtype), generator)
         rate = lr / len(v)
         weight, kept = self.machine.weight.detach(), 1 - lr * self.weight_cost
-        if momentum:
-            self.velocity.addmm_(found.hidden.t(), found.visible, beta=momentum, alpha=rate)
-            torch.add(self.velocity, weight, alpha=kept, out=weight)
+        moved, moved_by = (self.velocity, momentum) if momentum else (weight, kept)
+        if self.seen is self.machine:
+            moved.addmm_(found.hidden.t(), found.visible, beta=moved_by, alpha=rate)
         else:
-            weight.addmm_(found.hidden.t(), found.visible, beta=kept, alpha=rate)
+            torch.add(moved.mul_(moved_by) if moved_by != 1 else moved, found.weight, alpha=rate, out=moved)
+        if momentum:
+            torch.add(self.velocity, weight, alpha=kept, out=weight)
         torch._foreach_mul_(self.velocities, momentum)
-        torch._foreach_add_(self.velocities, found.rest, alpha=rate)
+        torch._foreach_add_(self.velocities, [rest.to(weight.dtype) for rest in found.rest], alpha=rate)
         torch._foreach_add_(self.others, self.velocities)
         if self.machine.log_variance is not None:
             self.machine.log_variance.clamp_(min=LEAST_LOG_VARIANCE)
+        if self.seen is not self.machine:
+            torch._foreach_copy_(list(self.seen.parameters()), list(self.machine.parameters()))
         self.num_steps += 1
         if self.averages and self.num_steps % AVERAGED_EVERY == 1:
             decay = min(self.decay**AVERAGED_EVERY, self.num_steps / (10 * AVERAGED_EVERY + self.num_steps))

@@ -85,7 +85,7 @@ class Contrasting(nn.Module):
         visible, hidden = self.chains.beside(machine, v, generator)
         signs = self._signs_of(len(v), visible)
         if self.centred or self.sparsity is not None:
-            mean = hidden[: len(v)].mean(0)
+            mean = hidden[: len(v)].mean(0).to(self.hidden_offset.dtype)
         spread = None if machine.log_variance is None else _log_variance(machine, visible, hidden, signs)
         if self.centred:
             hidden -= self.hidden_offset.lerp_(mean, OFFSET_RATE)
@@ -96,9 +96,10 @@ class Contrasting(nn.Module):
         visible = machine.scaled(visible)
         if not self.centred:
             return Contrast(hidden, visible, signs @ visible, hidden.sum(0), spread)
-        visible -= self.visible_offset.lerp_(visible[: len(v)].mean(0), OFFSET_RATE)
-        visible_bias = (signs - hidden @ self.hidden_offset) @ visible
-        hidden_bias = (1 - visible @ self.visible_offset) @ hidden
+        centre = visible[: len(v)].mean(0).to(self.visible_offset.dtype)
+        visible -= self.visible_offset.lerp_(centre, OFFSET_RATE)
+        visible_bias = (signs - hidden @ self.hidden_offset.to(hidden.dtype)) @ visible
+        hidden_bias = (1 - visible @ self.visible_offset.to(visible.dtype)) @ hidden
         return Contrast(hidden, visible, visible_bias, hidden_bias, spread)
 
     def _signs_of(self, num_rows: int, visible: Tensor) -> Tensor:

@@ -79,6 +79,19 @@ def test_the_weights_that_a_run_starts_from_are_the_pretrained_ones(
     assert all(torch.equal(state[name], tensor) for name, tensor in saved.items() if name in state)
     assert reader.max_length == 32
 
+    file = run / "model" / "tokenizer-0.json"
+    state = json.loads(file.read_text())
+    definition = json.loads(state["definition"]) if isinstance(state["definition"], str) else state["definition"]
+    vocabulary = definition["model"]["vocab"]
+    vocabulary["elephants"] = len(vocabulary)
+    state["definition"] = json.dumps(definition) if isinstance(state["definition"], str) else definition
+    file.write_text(json.dumps(state))
+    table = write_table(tmp_path / "fed.csv", [["text", "fed"], *([sentence(), "well"] for _ in range(20))])
+    ended = earnest("fit", table, "--target", "fed", "--start-from", run, "--out", tmp_path / "fed")
+    assert ended.code == 2
+    assert "they do not belong together" in ended.err
+    assert not (tmp_path / "fed").exists()
+
 
 @pytest.mark.parametrize(
     ("options", "named"),

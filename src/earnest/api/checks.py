@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from earnest.api.encoder_folder import PretrainedEncoder
 from earnest.api.recipes import named_model
 from earnest.api.request import Request
 from earnest.api.word_recipes import DEFAULT as DEFAULT_OF_WORDS
@@ -27,6 +28,7 @@ def check_names(request: Request) -> None:
 
     Raises:
         OptionError: there is no such model, metric, device or recipe; the nearest is offered.
+        RunError: there is no such encoder to start from, or its files do not fit each other.
     """
     if request.metric is not None and request.metric not in METRICS:
         hint = nearest(request.metric, METRICS) or "."
@@ -36,6 +38,8 @@ def check_names(request: Request) -> None:
         hint = nearest(request.model, names) or "."
         raise OptionError(f"--model {request.model}: there is no such model{hint} `earnest zoo` lists them.")
     choose_device(request.device)
+    if request.start_from is not None:
+        PretrainedEncoder.of_run(Path(request.start_from))
     if request.recipe is not None:
         recipe = Recipe.read(Path(request.recipe))
         if request.task == WORDS:  # whose model need not be named for its options to be known

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -23,6 +23,15 @@ class PretrainedEncoder(TokenNetwork):
 
     network: Bert
     task: ClassVar[str] = TASK
+
+    @classmethod
+    def of_run(cls, run: Path) -> Self:
+        """The encoder that a run shipped, by the run's folder or the model's.
+
+        Raises:
+            RunError: there is none, or its files are damaged.
+        """
+        return cls.load(run if (run / "model.json").exists() else run / "model")
 
     def tensors(self) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in super().tensors().items() if not name.startswith("head.")}

@@ -176,7 +176,7 @@ def pretrained_here(run: Path) -> Reader:
     Raises:
         RunError: there is none, or its files are damaged.
     """
-    found = PretrainedEncoder.load(run if (run / "model.json").exists() else run / "model")
+    found = PretrainedEncoder.of_run(run)
     return Reader(found.name, found.network, found.options, found.tokenizer, found.spec.shape[0], learns=True)
 
 

@@ -81,7 +81,8 @@ class TokenNetwork(ABC):
         """Read a folder that `save` wrote.
 
         Raises:
-            RunError: it is missing, damaged, of another version, or a model for another task.
+            RunError: it is missing, damaged, of another version, or a model for another task, or its tokenizer belongs
+                to other weights.
         """
         facts = model_folder.read_facts(folder)
         if facts.get("task") != cls.task:
@@ -96,4 +97,5 @@ class TokenNetwork(ABC):
             tokenizer = Tokenizer.from_state(state)
         except (KeyError, IndexError, RuntimeError, TypeError) as error:
             raise RunError(f"{folder} is damaged: its files do not fit ({error}).") from error
+        tokenizer.check_fits(spec.cardinalities[0], vocabulary=folder / part["tokenizer"], weights=part["model"])
         return cls(network.eval(), part["model"], part["options"], spec, tokenizer, facts["about"])

@@ -18,6 +18,7 @@ from earnest.nn.recurrent import (
     Recurrent,
     State,
     VariationalDropout,
+    _has_lstm_in_bfloat16,
     reverse,
 )
 
@@ -88,6 +89,13 @@ def test_what_is_taken_of_autocast_to_bfloat16_is_close(cell: str) -> None:
     assert again.shape == low.shape
     for ours, theirs in zip(gradients(low.float(), wanted), gradients(exact, wanted), strict=True):
         assert torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.99
+
+
+def test_whether_there_is_a_kernel_is_found_out_without_a_draw() -> None:
+    """Else a run that is resumed, in whose process it is found out later, would end otherwise."""
+    before = torch.get_rng_state()
+    _has_lstm_in_bfloat16.__wrapped__()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def torchs_own(cell: str, stack: Recurrent, width: int) -> nn.RNNBase:

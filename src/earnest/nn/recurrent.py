@@ -141,9 +141,9 @@ class LSTM(Layer):
 
 @cache
 def _has_lstm_in_bfloat16() -> bool:
-    """Tries, as PyTorch's fails on some processors ("could not create a primitive descriptor")."""
+    """Tries, as PyTorch's fails on some processors ("could not create a primitive descriptor"); draws nothing."""
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=()):
             own = nn.LSTM(8, 8, dtype=torch.bfloat16)
             own(torch.zeros(2, 2, 8, dtype=torch.bfloat16))[0].sum().backward()
     except RuntimeError:

@@ -44,7 +44,7 @@ def recurrent(bench: Bench, question: TagQuestion, vectors: Vectors | None) -> N
     there are. A vector moves only with a training sentence that has its word, so both answer alike.
     """
     train = question.words(question.split.train)
-    recipe = recipes.for_tagging(bench.request, len(train))
+    recipe = recipes.for_tagging(bench.request, len(train), has_vectors=vectors is not None)
     recipe.write(bench.run.path / "recipe.toml")
     options: dict[str, Any] = {**recipe.model_options, **({"dropout": recipe.dropout} if recipe.dropout else {})}
     known: dict[str, int] = {}

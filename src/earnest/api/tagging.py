@@ -40,7 +40,7 @@ def fit_taggers(bench: Bench, question: TagQuestion) -> list[TagCandidate]:
     rung("linear on words and neighbours", linear)
     weights = None if request.from_scratch else reading.suited(request)
     if (request.model is None or weights is None) and has_time(bench, "a network of words"):
-        name = recipes.for_tagging(request, len(train)).model
+        name = recipes.for_tagging(request, len(train), has_vectors=False).model
         vectors = _vectors(bench, name)
         within = bench if weights is None else a_while(bench, RECURRENT_SHARE)
         name += " from scratch" if vectors is None else f" on {known_vectors.available()[0].name}"

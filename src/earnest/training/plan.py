@@ -22,8 +22,9 @@ from earnest.core.words import Batch, Phase, Source, Step, Task
 from earnest.training import freezing, optimisers, processes, update
 from earnest.training.state import Plan, TrainState
 
-PAYS, BF16_PAYS = 0.95, 0.85
-"""A choice is taken when it needs at most this share of the time; bfloat16, which costs digits, has to save more."""
+PAYS, BF16_PAYS = 0.95, 0.9
+"""A choice is taken when it needs at most this share of the time; bfloat16, which costs digits, at most so much of
+that."""
 LOSS_AGREES, DIRECTION_AGREES = 0.02, 0.98
 """bfloat16 is taken only where on every batch tried its loss differs by at most this share from float32's, and the
 cosine between their gradients is at least this."""
@@ -99,7 +100,7 @@ def _fastest(model: nn.Module, task: Task, source: Source, recipe: Recipe, *, de
     for change in trials:
         pace = _pace(replace(best.plan, **change), model, task, batches[0], recipe, seed)
         lower = "precision" in change
-        pays = pace.seconds_per_step < (BF16_PAYS if lower else PAYS) * best.seconds_per_step
+        pays = pace.seconds_per_step < PAYS * (BF16_PAYS if lower else 1.0) * best.seconds_per_step
         if processes.of_first(pays) and (not lower or bf16_agrees(best.plan, model, task, batches, recipe, seed)):
             best = pace
     return best

@@ -28,7 +28,7 @@ def check_names(request: Request) -> None:
 
     Raises:
         OptionError: there is no such model, metric, device or recipe; the nearest is offered.
-        RunError: there is no such encoder to start from, or its files do not fit each other.
+        RunError, DataError: there is no such encoder to start from, or its files do not fit each other.
     """
     if request.metric is not None and request.metric not in METRICS:
         hint = nearest(request.metric, METRICS) or "."

@@ -29,7 +29,7 @@ class PretrainedEncoder(TokenNetwork):
         """The encoder that a run shipped, by the run's folder or the model's.
 
         Raises:
-            RunError: there is none, or its files are damaged.
+            RunError, DataError: as `load`.
         """
         return cls.load(run if (run / "model.json").exists() else run / "model")
 

@@ -81,8 +81,8 @@ class TokenNetwork(ABC):
         """Read a folder that `save` wrote.
 
         Raises:
-            RunError: it is missing, damaged, of another version, or a model for another task, or its tokenizer belongs
-                to other weights.
+            RunError: it is missing, damaged, of another version, or a model for another task.
+            DataError: its tokenizer belongs to other weights.
         """
         facts = model_folder.read_facts(folder)
         if facts.get("task") != cls.task:

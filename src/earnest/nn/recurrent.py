@@ -76,7 +76,7 @@ class Layer(nn.Module, ABC):
 
         Of autocast to bfloat16 on a CPU only an LSTM makes use, and only where there is a kernel for it.
         """
-        low = self._has_low_kernel() and torch.is_autocast_enabled("cpu") and x.device.type == "cpu"
+        low = x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and self._has_low_kernel()
         with torch.autocast("cpu", enabled=False):
             x = x.bfloat16() if low else at_least_float32(x)
             state = self.zero_state(x) if state is None else tuple(part.to(x.dtype) for part in state)

@@ -22,7 +22,7 @@ from earnest.core.words import Batch, Phase, Source, Step, Task
 from earnest.training import freezing, optimisers, processes, update
 from earnest.training.state import Plan, TrainState
 
-PAYS, BF16_PAYS = 0.95, 0.9
+PAYS, BF16_PAYS = 0.95, 0.89
 """A choice is taken when it needs at most this share of the time; bfloat16, which costs digits, at most so much of
 that."""
 LOSS_AGREES, DIRECTION_AGREES = 0.02, 0.98

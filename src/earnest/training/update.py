@@ -82,7 +82,8 @@ def take(
     state.skipped_in_a_row = 0
     state.norms[phase.name] = [*usual[1 - SPIKE_WINDOW :], norm]
     if gradients:  # the mean, and clipped, in one pass
-        torch._foreach_mul_(gradients, min(1.0, recipe.clip / norm if recipe.clip and norm else 1.0) / weight)
+        clipped = recipe.clip / norm if recipe.clip and norm > recipe.clip else 1.0
+        torch._foreach_mul_(gradients, clipped / weight)
     for optimiser in state.optimisers[phase.name]:
         optimiser.step()
     _forget_gradients(moved)

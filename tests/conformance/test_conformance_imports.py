@@ -56,13 +56,13 @@ def test_imports_run_one_way(path: Path) -> None:
 
 
 def test_nothing_unpickles() -> None:
-    """Everything on disk is data; only a pinned third-party weight file goes through torch.load(weights_only=True)."""
+    """Everything on disk is data, and what others pickled is read as data too."""
     for path in ROOT.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 names = [a.name for a in node.names] + [getattr(node, "module", "") or ""]
                 assert not {"pickle", "joblib", "dill", "cloudpickle"} & {name.split(".")[0] for name in names}, path
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
-                keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
-                assert path.name == "weights.py", path
-                assert keywords["weights_only"] == "True", path
+            if isinstance(node, ast.Call):
+                called, keywords = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
+                assert called != "torch.load", path
+                assert called != "np.load" or keywords["allow_pickle"] == "False", path

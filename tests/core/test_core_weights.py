@@ -52,7 +52,7 @@ def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensors: dict[str,
     file = site / "tiny_weights" / "tiny.pth"
     file.parent.mkdir(parents=True)
     (file.parent / "__init__.py").write_text("raise RuntimeError('imported')")
-    torch.save(tensors, file)
+    torch.save(tensors, file, _use_new_zipfile_serialization=False)
     (site / "tiny_weights-1.0.dist-info").mkdir()
     (site / "tiny_weights-1.0.dist-info" / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.0\n"

@@ -1,6 +1,6 @@
 """Pretrained weights by name: where they are, what they expect, and the proof that they are the right ones.
 
-Every entry pins the SHA-256 of its file; nothing is used, or read by a deserialiser, before that matches. The name
+Every entry pins the SHA-256 of its file; nothing is used, or read at all, before that matches. The name
 `hf:OWNER/REPO/FILE@SHA256` stands for any other safetensors file on the Hugging Face hub.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from earnest.core import remote
 from earnest.core.errors import OptionError, nearest
 from earnest.core.remote import File, Hub, Package
+from earnest.core.torch_file import load_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -227,9 +228,7 @@ def load_state_dict(name: str, *, offline: bool, announce: Callable[[str], None]
         import safetensors.torch
 
         return safetensors.torch.load_file(file)
-    import torch
-
-    return dict(torch.load(file, map_location="cpu", weights_only=True))
+    return load_tensors(file)
 
 
 def _obtain(

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from earnest.core.recipe import Recipe
-from earnest.core.words import Batch, Loss, Phase, Step, Task
+from earnest.core.registry import models
+from earnest.core.words import Batch, InputSpec, Loss, Phase, Step, Task
+from earnest.models.bert import MaskedLanguageModel
 from earnest.training import optimisers, update
 from earnest.training.muon import Muon
 from earnest.training.state import TrainState
@@ -142,7 +144,26 @@ def test_muon_moves_filters_and_matrices_and_sgd_the_head_and_the_vectors() -> N
     assert {group["peak_lr"] for group in sgd.param_groups} == {0.02}
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adamw", "muon"])
+def test_muon_moves_a_transformers_blocks_and_adamw_what_is_around_them() -> None:
+    bert = models["bert-modern-tiny"].build(InputSpec("tokens", (16,), (300,)), 1)
+    model = MaskedLanguageModel(bert)
+    recipe = Recipe(optimiser="muon-adamw", lr=0.3, lr_rest=0.02, beta2=0.98)
+    muon, adamw = optimisers.build(model.named_parameters(), recipe)
+    assert isinstance(muon, Muon)
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert {group["betas"] for group in adamw.param_groups} == {(0.9, 0.98)}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    moved = [{names[id(p)] for group in one.param_groups for p in group["params"]} for one in (muon, adamw)]
+    assert moved[0] | moved[1] == set(names.values())
+    assert not moved[0] & moved[1]
+    assert len(moved[0]) == 2 * 4
+    assert all(name.startswith("encoder.blocks.") for name in moved[0])
+    assert {"encoder.embedding.word.weight", "transform.weight", "encoder.norm.weight"} <= moved[1]
+    assert {group["peak_lr"] for group in muon.param_groups} == {0.3}
+    assert {group["peak_lr"] for group in adamw.param_groups} == {0.02}
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "adamw", "muon", "muon-adamw"])
 def test_only_matrices_and_filters_decay_and_depth_is_the_models(optimiser: str) -> None:
     model = Net()
     recipe = Recipe(optimiser=optimiser, lr=1.0, weight_decay=0.1, layer_decay=0.5)  # type: ignore[arg-type]

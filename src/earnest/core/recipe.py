@@ -30,8 +30,9 @@ class Recipe(BaseModel):
     accumulate: int = Field(1, ge=1)
     """Micro-batches that a batch is cut into, to save memory; the update is the same (batch statistics apart)."""
 
-    optimiser: Literal["sgd", "adamw", "muon"] = "adamw"
-    """"sgd" has Nesterov momentum; "muon" moves filters and matrices by Muon and the rest by SGD."""
+    optimiser: Literal["sgd", "adamw", "muon", "muon-adamw"] = "adamw"
+    """"sgd" has Nesterov momentum; "muon" moves filters and matrices by Muon and the rest by SGD; "muon-adamw" moves
+    the matrices of a Transformer's blocks by Muon and the rest, embeddings and heads too, by AdamW."""
     lr: float = Field(1e-3, gt=0)
     """Peak learning rate."""
     lr_rest: float | None = Field(None, gt=0)

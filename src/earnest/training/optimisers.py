@@ -15,28 +15,28 @@ from earnest.training.muon import Muon
 
 
 def build(parameters: Iterable[tuple[str, nn.Parameter]], recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """The optimisers that move the named `parameters`: one, or Muon and SGD.
+    """The optimisers that move the named `parameters`: one, or Muon and what moves the rest.
 
-    Vectors (biases, norms) do not decay. Under Muon the head and every vector are SGD's, as in airbench.
+    Vectors (biases, norms) do not decay, and are never Muon's. Nor are heads, which are SGD's as in airbench, or under
+    "muon-adamw" whatever lies outside a Transformer's blocks, which is AdamW's, as Muon's author has it.
     """
     named = [(name, parameter) for name, parameter in parameters if parameter.requires_grad]
     blocks = blocks_of(name for name, _ in named)
-    if recipe.optimiser == "muon":
-        muon = [(name, p) for name, p in named if p.ndim >= 2 and not _in_head(name)]
-        rest = [(name, p) for name, p in named if p.ndim < 2 or _in_head(name)]
-        optimisers: list[torch.optim.Optimizer] = []
-        if muon:
-            groups = _groups(muon, recipe, recipe.lr, blocks)
-            optimisers.append(Muon(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True))
-        if rest:
-            optimisers.append(_sgd(_groups(rest, recipe, recipe.lr_rest or recipe.lr, blocks), recipe))
-        return optimisers
-    groups = _groups(named, recipe, recipe.lr, blocks)
     if recipe.optimiser == "sgd":
-        return [_sgd(groups, recipe)]
-    betas = (recipe.momentum, recipe.beta2)
-    fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for _, p in named)
-    return [torch.optim.AdamW(groups, lr=recipe.lr, betas=betas, fused=fused)]
+        return [_sgd(_groups(named, recipe, recipe.lr, blocks), recipe)]
+    if recipe.optimiser == "adamw":
+        return [_adamw(_groups(named, recipe, recipe.lr, blocks), recipe)]
+    its = _in_blocks if recipe.optimiser == "muon-adamw" else _outside_heads
+    muon = [(name, p) for name, p in named if p.ndim >= 2 and its(name)]
+    rest = [(name, p) for name, p in named if p.ndim < 2 or not its(name)]
+    optimisers: list[torch.optim.Optimizer] = []
+    if muon:
+        groups = _groups(muon, recipe, recipe.lr, blocks)
+        optimisers.append(Muon(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True))
+    if rest:
+        groups = _groups(rest, recipe, recipe.lr_rest or recipe.lr, blocks)
+        optimisers.append(_adamw(groups, recipe) if recipe.optimiser == "muon-adamw" else _sgd(groups, recipe))
+    return optimisers
 
 
 def set_progress(optimisers: Sequence[torch.optim.Optimizer], recipe: Recipe, progress: float) -> float:
@@ -57,6 +57,12 @@ def _sgd(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.SGD:
     return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
 
 
+def _adamw(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.AdamW:
+    every = [parameter for group in groups for parameter in group["params"]]
+    fused = all(parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda") for parameter in every)
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=(recipe.momentum, recipe.beta2), fused=fused)
+
+
 def _groups(
     named: Sequence[tuple[str, nn.Parameter]], recipe: Recipe, lr: float, blocks: Sequence[str]
 ) -> list[dict[str, Any]]:
@@ -75,5 +81,9 @@ def _groups(
     ]
 
 
-def _in_head(name: str) -> bool:
-    return name.startswith("head.") or ".head." in name
+def _outside_heads(name: str) -> bool:
+    return not (name.startswith("head.") or ".head." in name)
+
+
+def _in_blocks(name: str) -> bool:
+    return name.startswith("blocks.") or ".blocks." in name

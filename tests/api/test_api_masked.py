@@ -25,7 +25,7 @@ def sentence() -> str:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipes") / "short.toml"
-    path.write_text("window = 32\nbatch_size = 16\nvocabulary = 300\nlr = 0.002\ndropout = 0.0\n")
+    path.write_text("window = 32\nbatch_size = 16\nvocabulary = 300\nlr_rest = 0.005\ndropout = 0.0\n")
     return path
 
 
@@ -49,6 +49,8 @@ def test_an_encoder_is_pretrained_shipped_and_started_from(
     assert ours > counting + 0.1
     assert "--start-from" in evaluation["verdict"]
     assert not any(name.startswith("head.") for name in load_file(run / "model" / "model.safetensors"))
+    assert "dropout" not in json.loads((run / "model" / "model.json").read_text())["parts"][0]["options"]
+    assert '"event": "skip-gram"' in (run / "log.jsonl").read_text()
 
     rows = [["text", "fed", "part"]]
     for i in range(120):

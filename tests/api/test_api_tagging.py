@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import signal
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from commands import Earnest, invoke
+from safetensors.torch import load_file
 
 import earnest as package
 from earnest.api.tag_model import TagModel
@@ -85,6 +87,30 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "tagged"
     assert invoke("fit", data, "--out", out, *QUICK) == 0
     return out
+
+
+def test_what_stands_between_is_learned_and_not_needed(earnest: Earnest, tmp_path: Path) -> None:
+    """A column that says which words are names; predicting needs the words alone."""
+
+    def with_kind(line: re.Match[str]) -> str:
+        return f"{line[1]}\t{'NAME' if line[1].istitle() else 'REST'}\t"
+
+    folder, out = tmp_path / "data", tmp_path / "run"
+    folder.mkdir()
+    for seed, (part, num) in enumerate({"train": 120, "dev": 40, "test": 50}.items()):
+        path = write(folder / f"{part}.conll", tagged(num, seed))
+        path.write_text(re.sub(r"^(\S+)\t", with_kind, path.read_text(), flags=re.MULTILINE))
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("beside = 1.0\n")
+    ended = earnest("fit", folder, "--out", out, *QUICK[:-1], "--recipe", recipe)
+    assert ended.code == 0
+    assert "not needed afterwards: column 2 (2 values)" in ended.err + ended.out
+    assert not any("beside" in name for name in load_file(out / "model" / "model.safetensors"))
+    bare = tmp_path / "bare.txt"
+    bare.write_text("Ada said Bob in Paris .\n")
+    ended = earnest("predict", out, bare, "--out", tmp_path / "tags.csv", "--quiet")
+    assert (ended.code, ended.err) == (0, "")
+    assert pl.read_csv(tmp_path / "tags.csv")["token"].to_list() == ["Ada", "said", "Bob", "in", "Paris", "."]
 
 
 def test_the_scores_are_those_of_the_predictions(run: Path) -> None:

@@ -134,6 +134,31 @@ def test_what_was_written_is_read(tmp_path: Path, gap: str, scheme: str) -> None
     assert len({dataset.fingerprint for dataset in reads}) == len(reads)
 
 
+def test_columns_between_with_few_values_are_kept_beside_the_tokens(tmp_path: Path) -> None:
+    rng = np.random.default_rng()
+    rows = [[f"w{n}", "NN" if rng.random() < 0.5 else "VB", f"id{n}", "-", "B-a" if n % 3 else "O"] for n in range(300)]
+    rows[0][1], rows[1][1] = "NN", "VB"
+    path = tmp_path / "a.conll"
+    path.write_text("\n".join(" ".join(row) + "\n" * (n % 7 == 6) for n, row in enumerate(rows)) + "\n")
+    dataset = read_conll(path)
+    assert [(c.name, c.role) for c in dataset.columns] == [
+        ("tokens", "input"),
+        ("column 2", "beside"),
+        ("tags", "target"),
+    ]
+    assert dataset.frame["column 2"].explode().to_list() == [row[1] for row in rows]
+    assert dataset.frame["column 2"].list.len().to_list() == dataset.frame["tokens"].list.len().to_list()
+    path.write_text(path.read_text().replace(" NN ", " VB "))
+    assert read_conll(path).digests.tolist() == dataset.digests.tolist()
+    assert read_tokens(path).frame.columns == ["tokens"]
+
+
+def test_files_of_other_widths_have_nothing_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "train.conll").write_text("a N B-x\nb V O\n")
+    (tmp_path / "test.conll").write_text("a B-x\nb O\n")
+    assert read_conll(tmp_path).frame.columns == ["tokens", "tags"]
+
+
 def test_parts_are_told_by_the_names_of_a_folders_files(tmp_path: Path) -> None:
     every = {name: corpus(8) for name in ("eng.testb", "eng.testa", "my17train.conll.gz", "other.conll")}
     for name, sentences in every.items():
@@ -262,7 +287,7 @@ def test_any_text_is_sentences_or_refused(tmp_path: Path, text: str) -> None:
             dataset = read_conll(path)
         except DataError:
             continue
-        assert all(len(tokens) == len(tags) > 0 for tokens, tags in dataset.frame.iter_rows())
+        assert all(len({len(cell) for cell in row}) == 1 and row[0] for row in dataset.frame.iter_rows())
         assert all(is_tag(tag) for tag in dataset.frame["tags"].explode())
 
 

@@ -82,6 +82,26 @@ def test_the_loss_is_summed_over_sentences_and_weighs_tokens(crf: bool) -> None:
     assert weight == sum(map(len, tags))
 
 
+def test_further_columns_cost_their_cross_entropies_in_training_alone() -> None:
+    words, tags = sentences()
+    values = [np.random.default_rng().integers(0, 4, len(its)) for its in words]
+    both = [np.stack(pair, axis=1) for pair in zip(tags, values, strict=True)]
+    spec = InputSpec("tokens", (9,), (30,))
+    model = models["bilstm-crf-tiny"].build(spec, len(TAGS))
+    model.learn_beside([4])
+    alone, beside = Tagging(TAGS), Tagging(TAGS, beside=0.7)
+    for one, other in zip(source(words, tags).batches(Step()), source(words, both).batches(Step()), strict=True):
+        its, scores = beside.loss(model, other, Step()), model.beside[0](model.tokens(one.inputs))
+        real = other.targets[..., 1] >= 0  # type: ignore[index]
+        expected = F.cross_entropy(scores[real], other.targets[..., 1][real], reduction="sum")  # type: ignore[index]
+        torch.testing.assert_close(its.total, alone.loss(model, one, Step()).total + 0.7 * expected)
+        assert its.weight == alone.loss(model, one, Step()).weight
+    model.eval()
+    assert beside.validate(model, source(words, both), Step()) == alone.validate(model, source(words, tags), Step())
+    truth = beside.predict(model, source(words, both), Step()).truth
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(truth, tags, strict=True))
+
+
 @pytest.mark.parametrize("crf", [False, True])
 def test_scores_are_those_of_the_definition(crf: bool) -> None:
     words, tags = sentences(40)

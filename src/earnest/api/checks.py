@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from earnest.api import encoder_folder, language_model, language_recipes, word_recipes
 from earnest.api.encoder_folder import PretrainedEncoder
 from earnest.api.recipes import named_model
 from earnest.api.request import Request
-from earnest.api.word_recipes import DEFAULT as DEFAULT_OF_WORDS
-from earnest.api.word_recipes import TASK as WORDS
 from earnest.core import weights as known_weights
 from earnest.core.errors import OptionError, nearest
 from earnest.core.recipe import Recipe
@@ -21,6 +20,13 @@ from earnest.data.dataset import Dataset
 from earnest.data.readers.conll import is_conll
 from earnest.evaluation.metrics import METRICS
 from earnest.training.plan import choose_device
+
+DEFAULTS = {
+    word_recipes.TASK: word_recipes.DEFAULT,
+    language_model.TASK: language_recipes.DEFAULT,
+    encoder_folder.TASK: language_recipes.DEFAULT_ENCODER,
+}
+"""The model of a task, which need not be named for its options to be known."""
 
 
 def check_names(request: Request) -> None:
@@ -42,8 +48,8 @@ def check_names(request: Request) -> None:
         PretrainedEncoder.of_run(Path(request.start_from))
     if request.recipe is not None:
         recipe = Recipe.read(Path(request.recipe))
-        if request.task == WORDS:  # whose model need not be named for its options to be known
-            recipe = recipe.but(model=named_model(request) or DEFAULT_OF_WORDS)
+        if name := named_model(request) or DEFAULTS.get(request.task or ""):
+            recipe = recipe.but(model=name)
         _check_recipe(recipe, request.recipe)
 
 

@@ -14,6 +14,7 @@ from earnest.api.language_recipes import seconds_for
 from earnest.api.language_text import Part, Text
 from earnest.api.networks import Fit, fit_network
 from earnest.api.question import Bench, Floats
+from earnest.api.word_recipes import can_learn_vectors
 from earnest.core.recipe import Recipe
 from earnest.core.registry import models
 from earnest.core.words import InputSpec, Step
@@ -56,12 +57,20 @@ def fit_encoder(bench: Bench, text: Text, recipe: Recipe) -> None:
     assert tokenizer.mask_id is not None, "WordPiece has a token for what is missing"
     spec = InputSpec("tokens", (recipe.window,), (tokenizer.vocab_size,))
     options = {**recipe.model_options, **({"dropout": recipe.dropout} if recipe.dropout else {})}
+    vectors = _vectors(bench, text, recipe)
+
+    def build() -> nn.Module:
+        network = MaskedLanguageModel(models[recipe.model].build(spec, 1, **options))
+        if vectors is not None:
+            network.encoder.embedding.word.weight.data.copy_(vectors)
+        return network
+
     task = MaskedLanguageModelling(tokenizer.vocab_size, mask_id=tokenizer.mask_id, special_ids=tokenizer.special_ids)
     state = fit_network(
         bench,
         Fit(
             name=recipe.model,
-            build=lambda: MaskedLanguageModel(models[recipe.model].build(spec, 1, **options)),
+            build=build,
             task=task,
             source=_windows(text, text.learned_from, recipe, most=AN_EPOCH),
             validation=_windows(text, _part(text, "validation"), recipe, most=MOST_CHECKED, learns=False),
@@ -74,7 +83,8 @@ def fit_encoder(bench: Bench, text: Text, recipe: Recipe) -> None:
     trained = state.model.to("cpu").eval()
     assert isinstance(trained, MaskedLanguageModel)
     about = {"name": recipe.model, "data": text.corpus.fingerprint}
-    PretrainedEncoder(trained.encoder, recipe.model, options, spec, tokenizer, about).save(bench.run.path / "model")
+    lasting = {name: value for name, value in options.items() if name != "dropout"}
+    PretrainedEncoder(trained.encoder, recipe.model, lasting, spec, tokenizer, about).save(bench.run.path / "model")
     seconds = time.monotonic() - started
     rivals = {COMMONEST: Frequencies(text.learned_from, tokenizer.vocab_size), recipe.model: trained}
     on_validation = {name: _told(text, "validation", recipe, task, model) for name, model in rivals.items()}
@@ -122,6 +132,20 @@ def _write(
         "verdict": masked_verdict(scores, comparison),
     }
     bench.run.write("evaluation.json", evaluation)
+
+
+def _vectors(bench: Bench, text: Text, recipe: Recipe) -> Tensor | None:
+    """What the tokens' embeddings begin as; None for random ones, and where a checkpoint has what they became."""
+    if recipe.token_vectors == "random" or any((bench.run.path / "checkpoints" / recipe.model).glob("*")):
+        return None
+    if not can_learn_vectors():
+        bench.screen.say("tokens begin as random vectors; those of skip-gram come with: pip install 'earnest[words]'")
+        return None
+    from earnest.api.token_vectors import token_vectors
+
+    spec = InputSpec("tokens", (recipe.window,), (text.tokenizer.vocab_size,))
+    width = models[recipe.model].build(spec, 1).num_features
+    return token_vectors(bench, text.learned_from, text.tokenizer.vocab_size, width)
 
 
 def _told(text: Text, part: Part, recipe: Recipe, task: MaskedLanguageModelling, model: nn.Module) -> Floats:

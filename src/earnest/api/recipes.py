@@ -141,7 +141,7 @@ def for_tagging(request: Request, num_rows: int, *, has_vectors: bool) -> Recipe
     """The recipe for a tagger that learns from `num_rows` sentences; its word vectors do not decay, as many rest.
 
     Without word vectors, every fifth word is hidden in training, or those that it knows from one sentence are learned
-    by heart: on CoNLL-2000 that gained half a point of F1.
+    by heart: on CoNLL-2000 that gained half a point of F1. Telling the file's parts of speech too gained as much again.
     """
     own = named_model(request) in (None, "bilstm-crf")
     recipe = Recipe(
@@ -156,6 +156,7 @@ def for_tagging(request: Request, num_rows: int, *, has_vectors: bool) -> Recipe
         schedule="cosine",
         warmup=0.05,
         patience=10,
+        beside=1.0 if own else 0.0,
     )
     return stated(request, recipe)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -52,10 +54,20 @@ def recurrent(bench: Bench, question: TagQuestion, vectors: Vectors | None) -> N
         options["embedding_width"] = vectors.array.shape[1]
         known = {word: number for number, word in enumerate(vectors.words)}
     here = sorted({word.lower() for words in question.sentences for word in words} & known.keys())
+    beside = _beside(bench, question) if recipe.beside else {}
     design = Design(recipe.model, options, learned_tags(question), vectors)
     vocabulary = WordEncoder.fit(train, more=here)
     seconds = recipes.tagging_seconds(bench.request)
-    model = _trained(bench, question, recipe, vocabulary, design.tags, lambda: design.network(vocabulary), seconds)
+
+    def build() -> Any:
+        network: Any = design.network(vocabulary)
+        if beside:
+            network.learn_beside([len(values) for values in beside.values()])
+        return network
+
+    model = _trained(bench, question, recipe, vocabulary, design.tags, build, seconds, beside)
+    if beside:
+        model.learn_beside(())
     if vectors is not None:
         model, vocabulary = design.with_all_words(model, vocabulary)
     return NetworkTagsPart(model, design.tags, design.name, options, design.spec(vocabulary), vocabulary)
@@ -76,6 +88,18 @@ def fine_tuned(bench: Bench, question: TagQuestion, reader: Reader) -> NetworkTa
     seconds = recipes.tagging_seconds(bench.request)
     model = _trained(bench, question, recipe, reader.tokenizer, tags, build, seconds)
     return NetworkTagsPart(model, tags, reader.architecture, reader.options, spec, reader.tokenizer)
+
+
+def _beside(bench: Bench, question: TagQuestion) -> dict[str, list[str]]:
+    """The values that the training sentences have in each further column, which the network learns to tell too."""
+    found = {
+        name: sorted({value for row in question.split.train for value in column[row]})
+        for name, column in question.beside.items()
+    }
+    if found:
+        told = ", ".join(f"{name} ({len(values)} values)" for name, values in found.items())
+        bench.screen.say(f"learned beside the tags, as it helps, and not needed afterwards: {told}")
+    return found
 
 
 def learned_tags(question: TagQuestion) -> tuple[str, ...]:
@@ -138,15 +162,16 @@ def _trained(
     tags: tuple[str, ...],
     build: Any,
     seconds: float,
-) -> nn.Module:
+    beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Any:
     """The network after its training, which validation stops."""
     split = question.split
-    learns = _source(question, split.train, vocabulary, tags, batch_size=recipe.batch_size, shuffle=True)
+    learns = _source(question, split.train, vocabulary, tags, batch_size=recipe.batch_size, shuffle=True, beside=beside)
     stops = _source(question, split.validation, vocabulary, tags, batch_size=PREDICTION_BATCH, shuffle=False)
     fit = Fit(
         name=recipe.model,
         build=build,
-        task=Tagging(tags),
+        task=Tagging(tags, beside=recipe.beside),
         source=learns,
         validation=stops,
         recipe=recipe,
@@ -163,11 +188,16 @@ def _source(
     *,
     batch_size: int,
     shuffle: bool,
+    beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> TextBatches:
-    """The sentences, long ones cut, with their tags as the network learns them."""
+    """The sentences, long ones cut, with their tags as the network learns them, and the columns `beside` them."""
     code = {tag: number for number, tag in enumerate(tags)}
     words, _ = windows(question.words(rows))
     its, _ = windows([as_learned(its) for its in question.tags(rows)])
     codes = Ragged.of([[code[tag] for tag in one] for one in its])
-    codes = Ragged(codes.values.astype(np.int64), codes.offsets)
+    columns = [codes.values.astype(np.int64)]
+    for name, values in beside.items():
+        of = {value: number for number, value in enumerate(values)}
+        columns.append(np.array([of[value] for row in rows for value in question.beside[name][row]], np.int64))
+    codes = Ragged(np.stack(columns, axis=1) if beside else columns[0], codes.offsets)
     return batches(vocabulary, words, codes, np.arange(len(words)), batch_size=batch_size, shuffle=shuffle)

@@ -30,6 +30,8 @@ class TagQuestion:
     """IOB2 tags of every sentence."""
     labels: tuple[str, ...]
     """The tags that there are."""
+    beside: dict[str, list[list[str]]]
+    """What else is written of each word of every sentence, by the name of the column."""
 
     def words(self, rows: Rows) -> list[list[str]]:
         """Some of the sentences."""
@@ -75,7 +77,8 @@ def ask(dataset: Dataset, request: Request) -> TagQuestion:
         validation_share=min(VALIDATION_SHARE, MOST_VALIDATION / max(len(dataset), 1)),
     )
     truth = dataset.frame["tags"].to_list()
-    return TagQuestion(dataset, split, dataset.frame["tokens"].to_list(), truth, tag_schemes.tag_names(truth))
+    beside = {one.name: dataset.frame[one.name].to_list() for one in dataset.columns if one.role == "beside"}
+    return TagQuestion(dataset, split, dataset.frame["tokens"].to_list(), truth, tag_schemes.tag_names(truth), beside)
 
 
 def f1(truth: Sentences, answers: Sequence[Answer]) -> float:

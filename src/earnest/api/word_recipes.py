@@ -36,6 +36,11 @@ class Options:
     buckets: int
 
 
+def can_learn_vectors() -> bool:
+    """Whether Numba is installed, which compiles the kernel that word vectors are learned by."""
+    return importlib.util.find_spec("numba") is not None
+
+
 def for_words(request: Request) -> Recipe:
     """The recipe for vectors of words.
 
@@ -43,7 +48,7 @@ def for_words(request: Request) -> Recipe:
         OptionError: the request or its recipe names another kind of model, or tokens that are no words; or Numba, which
             the kernel is compiled by, is not installed.
     """
-    if importlib.util.find_spec("numba") is None:
+    if not can_learn_vectors():
         raise OptionError("word vectors are learned by a kernel that Numba compiles: pip install 'earnest[words]'")
     name = named_model(request) or DEFAULT
     if models[name].about["family"] != FAMILY:

@@ -74,6 +74,10 @@ class Recipe(BaseModel):
     kl_weight: float = Field(1.0, ge=0)
     """What a variational autoencoder pays for each nat of its code (beta); 1 makes its loss a bound."""
 
+    beside: float = Field(0.0, ge=0)
+    """What a tagger pays for not telling the training file's other columns, such as parts of speech, a word at a time;
+    0 passes them over. Answers need no such columns."""
+
     ema: float = Field(0.0, ge=0, lt=1)
     """Decay of the weights' moving average, which is then what is validated and shipped; 0 turns it off."""
     clip: float | None = Field(None, gt=0)
@@ -91,6 +95,9 @@ class Recipe(BaseModel):
     "spaces"."""
     vocabulary: int = Field(8192, ge=300)
     """Different pieces of words, or words, at most."""
+    token_vectors: Literal["random", "skip-gram"] = "random"
+    """What the tokens' embeddings of a masked language model begin as: random numbers, or the vectors that skip-gram
+    learns from the text within a twentieth of the time."""
     views: Literal[1, 2, 6] = 1
     """Views of an image that the shipped model's answer is the mean of: itself, with its mirror image, or both of them
     shifted by a pixel too."""

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 Kind = Literal["number", "category", "date", "text", "image", "id", "constant", "tokens", "tags"]
 """Of tokens and tags, a cell is a list of strings: a sentence's words, and a tag for each."""
-Role = Literal["input", "target", "group", "time", "split", "aside"]
+Role = Literal["input", "target", "group", "time", "split", "beside", "aside"]
+"""What stands "beside" a training row says more of it, and is not there when it comes to predicting."""
 Part = Literal["train", "validation", "test"]
 
 KINDS: tuple[Kind, ...] = ("number", "category", "date", "text", "image", "id", "constant")

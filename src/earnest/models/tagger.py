@@ -5,12 +5,15 @@ Z. Huang, W. Xu & K. Yu, "Bidirectional LSTM-CRF models for sequence tagging", a
 via bi-directional LSTM-CNNs-CRF", arXiv:1603.01354, whose character features and sizes these are.
 
 A tagger's `forward` gives scores (B, T, K) of K tags for every word; `crf` is what joins them, None where each word's
-tag is chosen by itself; `num_words` is how many of a row's T places are words.
+tag is chosen by itself; `num_words` is how many of a row's T places are words. `tell_beside` gives, with these scores,
+those of what else a recurrent tagger was made to learn of every word, which helps it and is not shipped: A. Sogaard &
+Y. Goldberg, "Deep multi-task learning with low level tasks supervised at lower layers", ACL 2016.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -101,6 +104,7 @@ class RecurrentTagger(nn.Module):
         self.dropout = VariationalDropout(dropout)
         self.head = nn.Linear(self.num_features, num_tags)
         self.crf = LinearChainCRF(num_tags) if crf else None
+        self.beside = nn.ModuleList()
         self.initialise()
 
     def initialise(self) -> None:
@@ -141,6 +145,15 @@ class RecurrentTagger(nn.Module):
     def forward(self, inputs: tuple[Tensor, ...]) -> Tensor:
         """Scores of tags (B, T, num_tags)."""
         return self.head(self.dropout(self.tokens(inputs)))
+
+    def learn_beside(self, num_values: Sequence[int]) -> None:
+        """Learn, or where there is none learn no longer, further columns of so many values each."""
+        self.beside = nn.ModuleList(nn.Linear(self.num_features, num) for num in num_values)
+
+    def tell_beside(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, list[Tensor]]:
+        """Scores of tags (B, T, num_tags), and of the values of each further column (B, T, values)."""
+        hidden = self.dropout(self.tokens(inputs))
+        return self.head(hidden), [its(hidden) for its in self.beside]
 
 
 def _embedding(num_rows: int, width: int) -> nn.Embedding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -34,15 +34,17 @@ class Tagging(Task):
     """A CRF's negative log-likelihood, or cross-entropy where the model has none; its weight is the number of tokens.
 
     A model answers with scores (B, T, K), has a `crf` or None there, and tells `num_words(inputs)` (B,). Targets are
-    (B, T) numbers of tags, -100 where there is none. The scores are entities' precision, recall and F1 as the
-    CoNLL-2000 scorer counts them, exact in type and extent, and the share of tokens whose tag is right; tags that mark
-    no spans, such as parts of speech, have the last alone.
+    (B, T) numbers of tags, -100 where there is none; or (B, T, 1 + C), with those of C further columns behind the tag,
+    whose cross-entropies count `beside` times in training, and nowhere else. The scores are entities' precision, recall
+    and F1 as the CoNLL-2000 scorer counts them, exact in type and extent, and the share of tokens whose tag is right;
+    tags that mark no spans, such as parts of speech, have the last alone.
     """
 
     higher_is_better = True
 
-    def __init__(self, tags: Sequence[str]) -> None:
+    def __init__(self, tags: Sequence[str], *, beside: float = 0.0) -> None:
         super().__init__()
+        self.beside = beside
         self.tags = tuple(tags)
         self.of_spans = all(is_tag(tag) for tag in tags)
         self.metric = "f1" if self.of_spans else "accuracy"
@@ -52,13 +54,15 @@ class Tagging(Task):
 
     def loss(self, model: Any, batch: Batch, step: Step) -> Loss:
         assert batch.targets is not None
-        scores = model(batch.inputs)
-        num_tokens = (batch.targets != PADDING).sum()
+        tags, *columns = batch.targets.unbind(2) if batch.targets.ndim == 3 else (batch.targets,)
+        scores, others = model.tell_beside(batch.inputs) if columns else (model(batch.inputs), [])
         if model.crf is None:
-            total = F.cross_entropy(scores.flatten(0, 1).float(), batch.targets.flatten(), reduction="sum")
+            total = _cross_entropy(scores, tags)
         else:
-            total = model.crf.nll(scores, batch.targets, model.num_words(batch.inputs)).sum()
-        return Loss(total, num_tokens)
+            total = model.crf.nll(scores, tags, model.num_words(batch.inputs)).sum()
+        for theirs, column in zip(others, columns, strict=True):
+            total = total + self.beside * _cross_entropy(theirs, column)
+        return Loss(total, (tags != PADDING).sum())
 
     @torch.no_grad()
     def validate(self, model: Any, source: Source, step: Step) -> dict[str, float]:
@@ -150,10 +154,17 @@ def allowed(tags: Sequence[str], scheme: str) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _placed(source: Source, model: nn.Module, step: Step) -> Iterator[Batch]:
-    """The source's batches on the model's device."""
+    """The source's batches on the model's device, without further columns."""
     device = next(model.parameters()).device
     for batch in source.batches(step.at(index=0)):
+        if batch.targets is not None and batch.targets.ndim == 3:
+            batch = replace(batch, targets=batch.targets[..., 0])
         yield batch.to(device)
+
+
+def _cross_entropy(scores: Tensor, targets: Tensor) -> Tensor:
+    """Summed over all places (B, T) that have a target."""
+    return F.cross_entropy(scores.flatten(0, 1).float(), targets.flatten(), ignore_index=PADDING, reduction="sum")
 
 
 def _cut(padded: Tensor, lengths: Tensor) -> list[NDArray[Any]]:

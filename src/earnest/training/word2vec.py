@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from earnest.core.seeds import derive
-from earnest.data.word_corpus import WordCorpus
 from earnest.training.array_files import write_matrices
 from earnest.training.checkpoints import Checkpoints
 from earnest.training.word2vec_kernel import SIGMOID, Settings, Stretch, Tables, train_stretch
@@ -35,6 +35,17 @@ ROUND_SECONDS = 2.0
 """After which the threads report."""
 SHORTEST_PART = 100_000
 """Numbers of a thread's part at least; shorter texts are for fewer threads."""
+
+
+class Numbers(Protocol):
+    """A text as the numbers of its words, such as `WordCorpus`; -1 is the end of a line."""
+
+    @property
+    def num(self) -> int:
+        """How many there are."""
+
+    def read(self, start: int, stop: int) -> NDArray[np.int32]:
+        """The numbers from `start` to `stop`, as far as there are any."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +95,7 @@ class Report:
 class Training:
     """Two matrices in training: `run` yields reports until everything is done, and can be left between any two."""
 
-    def __init__(self, inputs: Tensor, outputs: Tensor, corpus: WordCorpus, tables: Tables, plan: Plan) -> None:
+    def __init__(self, inputs: Tensor, outputs: Tensor, corpus: Numbers, tables: Tables, plan: Plan) -> None:
         """`inputs` (R, width) and `outputs` (N, width), contiguous float32 on the CPU, are moved in place."""
         self.tensors = {"inputs": inputs.detach(), "outputs": outputs.detach()}
         self.corpus = corpus

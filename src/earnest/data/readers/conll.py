@@ -3,8 +3,9 @@
     EU      NNP  B-ORG
     rejects VBZ  O
 
-Columns are separated by tabs or spaces; "-DOCSTART-" lines and comments before a sentence are passed over. A folder
-of such files may name its parts: train.txt, eng.testa, emerging.dev.conll.gz.
+What stands between the token and its tag, here parts of speech, is kept as columns beside them where it has few
+values. Columns are separated by tabs or spaces; "-DOCSTART-" lines and comments before a sentence are passed over. A
+folder of such files may name its parts: train.txt, eng.testa, emerging.dev.conll.gz.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ _BLANK = " \t\r"
 _GAP = re.compile("[ \t]+")
 _SAMPLE = 1 << 16
 """Bytes on which a file without a telling name is judged."""
+_MOST_VALUES = 100
+"""Different ones that a column between token and tag may have, or it is passed over."""
 _MOSTLY = 0.9
 """Share of their lines that must end in a tag."""
 
@@ -47,6 +50,8 @@ class _Sentence:
     line: int
     tokens: list[str]
     tags: list[str]
+    between: list[list[str]]
+    """Of each token, what stands between it and its tag."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ def is_conll(path: Path) -> bool:
 def read_conll(path: Path) -> Dataset:
     """One row a sentence, with the columns "tokens" and "tags" (lists of strings), the target.
 
+    What stands between them is beside them as "column 2", "column 3" and so on, where it has 2 to 100 different values.
     Tags come as IOB2 whatever scheme the file is written in; spans stay what they are. A sentence is named by the line
     of its first token.
 
@@ -93,11 +99,12 @@ def read_conll(path: Path) -> Dataset:
     reason = f"{scheme} tags of {counts.total():,} spans: {types}"
     tags = [tag_schemes.write(found, len(was)) for found, was in zip(spans, written, strict=True)]
     dataset = _dataset(path, read, notes)
+    beside = _beside([sentence for file in read for sentence in file.sentences])
     part = [name for file, name in zip(read, parts or [], strict=False) for _ in file.sentences]
     return replace(
         dataset,
-        frame=dataset.frame.with_columns(pl.Series("tags", tags, pl.List(pl.String))),
-        columns=(*dataset.columns, Column("tags", "tags", reason, role="target")),
+        frame=dataset.frame.with_columns(*beside.values(), pl.Series("tags", tags, pl.List(pl.String))),
+        columns=(*dataset.columns, *beside, Column("tags", "tags", reason, role="target")),
         target="tags",
         part=np.array(part) if parts else None,
     )
@@ -149,6 +156,20 @@ def _dataset(path: Path, files: Sequence[_File], notes: list[str]) -> Dataset:
     )
 
 
+def _beside(sentences: Sequence[_Sentence]) -> dict[Column, pl.Series]:
+    """The columns between token and tag that have few values, if all lines have as many columns."""
+    found: dict[Column, pl.Series] = {}
+    (width, *other_widths) = {len(fields) for sentence in sentences for fields in sentence.between}
+    for place in range(0 if other_widths else width):
+        written = [[fields[place] for fields in sentence.between] for sentence in sentences]
+        num_values = len({value for values in written for value in values})
+        if 2 <= num_values <= _MOST_VALUES:
+            name = f"column {place + 2}"
+            column = Column(name, "tags", f"{num_values} different values, one a token", role="beside")
+            found[column] = pl.Series(name, written, pl.List(pl.String))
+    return found
+
+
 def _parted(path: Path, notes: list[str]) -> tuple[list[Path], list[Part] | None]:
     """The files of a folder and the part that each one's name says, training first; None when no name says "train"."""
     if not path.is_dir():
@@ -190,13 +211,13 @@ def _sentences(text: str, path: Path, *, tagged: bool) -> Iterator[_Sentence]:
     split = _tabs if sum("\t" in line for line in lines[:1000]) > 0.5 * _num_filled(lines[:1000]) else _spaces
     widths = Counter(len(split(line)) for line in lines[:1000] if line.strip(_BLANK))
     width = widths.most_common(1)[0][0] if widths else 0
-    sentence = _Sentence(0, [], [])
+    sentence = _Sentence(0, [], [], [])
     for number, line in enumerate(lines, start=1):
         fields = split(line)
         if not line.strip(_BLANK) or line.startswith("-DOCSTART-"):
             if sentence.tokens:
                 yield sentence
-            sentence = _Sentence(0, [], [])
+            sentence = _Sentence(0, [], [], [])
             continue
         ok = len(fields) == width and fields[0] and (not tagged or (width > 1 and tag_schemes.is_tag(fields[-1])))
         if not ok and line.startswith("#") and not sentence.tokens:
@@ -204,9 +225,10 @@ def _sentences(text: str, path: Path, *, tagged: bool) -> Iterator[_Sentence]:
         if not ok and (tagged or not fields[0]):
             raise DataError(_trouble(fields, width, f"{path}, line {number}"))
         if not sentence.tokens:
-            sentence = _Sentence(number, [], [])
+            sentence = _Sentence(number, [], [], [])
         sentence.tokens.append(fields[0])
         sentence.tags.append(fields[-1])
+        sentence.between.append(fields[1:-1])
     if sentence.tokens:
         yield sentence
 

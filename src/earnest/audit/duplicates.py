@@ -20,14 +20,15 @@ def duplicates(dataset: Dataset, split: Split | None) -> list[Finding]:
         return []
     share = len(repeats) / len(dataset)
     original = np.flatnonzero(dataset.digests == dataset.digests[repeats[0]])[0]
-    what = "image" if dataset.images else "row"
+    what = counted(len(repeats), "image" if dataset.images else "row")
+    verb = "repeats" if len(repeats) == 1 else "repeat"
     return [
         Finding.about_rows(
             dataset,
             repeats,
             check="duplicates",
             severity="medium" if share > MANY else "low",
-            title=f"{counted(len(repeats), what)} repeat another one exactly ({percent(share)})",
+            title=f"{what} {verb} another one exactly ({percent(share)})",
             detail=f"{dataset.names[repeats[0]]} has the inputs of {dataset.names[original]}, for example. "
             "Repeats are kept on one side of every split that earnest makes, so they help no score.",
             fix="Nothing has to be done; remove the repeats if they come from a mistake in collecting the data.",

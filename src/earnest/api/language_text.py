@@ -17,9 +17,9 @@ from earnest.data.readers.corpus import Corpus
 from earnest.data.tokenizers import Tokenizer
 from earnest.training import processes
 
-SHARES = (0.85, 0.05, 0.1)
-"""To learn from, to choose by, to test on, in the order of the text; little is chosen, and what is learned from the
-text next to the test part is worth most for it."""
+SHARES = (0.05, 0.85, 0.1)
+"""To choose by, to learn from, to test on, in the order of the text: what stands right before the test part is worth
+most for it, so it is learned from."""
 LITTLE_TEXT = 5_000_000
 """Bytes below which characters are the tokens."""
 MOST_CHARACTERS = 8192
@@ -37,12 +37,12 @@ class Text:
 
     corpus: Corpus
     parts: tuple[Corpus, ...]
-    """To learn from, to choose by, to test on."""
+    """To choose by, to learn from, to test on."""
     tokenizer: Tokenizer
     ids: NDArray[np.int32]
     """(N,) all tokens."""
     bounds: tuple[int, int]
-    """Where the validation part begins, and where the test part does."""
+    """Where the training part begins, and where the test part does."""
     most_told: int = MOST_TOLD
     """Tokens at the beginning of either part that are told in the end."""
 
@@ -54,11 +54,11 @@ class Text:
     @property
     def learned_from(self) -> NDArray[np.int32]:
         """The tokens of the training part."""
-        return self.ids[: self.bounds[0]]
+        return self.ids[slice(*self.bounds)]
 
     def span(self, part: Part) -> tuple[int, int]:
-        """Where what is told of a part begins and ends."""
-        start, end = self.bounds if part == "validation" else (self.bounds[1], len(self.ids))
+        """Where what is told of a part begins and ends; nothing tells a text's first token."""
+        start, end = (1, self.bounds[0]) if part == "validation" else (self.bounds[1], len(self.ids))
         return start, min(end, start + self.most_told)
 
     def keep(self, run: Run) -> None:
@@ -67,21 +67,21 @@ class Text:
 
     def audit(self) -> dict[str, Any]:
         """The content of audit.json."""
-        return audit_corpus(self.corpus, self.parts[0], self.parts[2], rows=len(self.ids))
+        return audit_corpus(self.corpus, self.parts[1], self.parts[2], rows=len(self.ids))
 
     def facts(self) -> dict[str, Any]:
         """What run.json says of the data."""
-        validation, test = self.bounds
-        parts = {"train": validation, "validation": test - validation, "test": len(self.ids) - test}
+        train, test = self.bounds
+        parts = {"train": test - train, "validation": train, "test": len(self.ids) - test}
         how = (
-            f"in the order of the text: the last tenth of it is the test, the twentieth before that the validation "
-            f"part; counted in {self.unit}"
+            f"in the order of the text: its last tenth is the test, its first twentieth the validation part; "
+            f"counted in {self.unit}"
         )
         return {"fingerprint": self.corpus.fingerprint, "rows": len(self.ids), "split": {"how": how, **parts}}
 
 
 def in_tokens(bench: Bench, corpus: Corpus, recipe: Recipe) -> Text:
-    """The corpus cut into parts, and these into tokens; the tokenizer learns from the first part alone.
+    """The corpus cut into parts, and these into tokens; the tokenizer learns from the training part alone.
 
     Raises:
         DataError: it is too short.
@@ -89,14 +89,14 @@ def in_tokens(bench: Bench, corpus: Corpus, recipe: Recipe) -> Text:
     for note in corpus.notes:
         bench.screen.say(note)
     parts = corpus.split(*SHARES)
-    tokenizer = _tokenizer(bench, recipe, parts[0])
+    tokenizer = _tokenizer(bench, recipe, parts[1])
     encoded = [_encoded(tokenizer, part) for part in parts]
     first, second, third = map(len, encoded)
     text = Text(corpus, parts, tokenizer, np.concatenate(encoded), (first, first + second))
-    if first <= recipe.window or min(second, third) < 2:
+    if second <= recipe.window or min(first, third) < 2:
         raise DataError(
-            f"{bench.request.data} is too short: of its {len(text.ids):,} {text.unit} {first:,} are to learn from, and "
-            f"a window has {recipe.window}. Give more text, or shorter windows: --recipe FILE with a line window = 32."
+            f"{bench.request.data} is too short: of its {len(text.ids):,} {text.unit} {second:,} are to learn from, "
+            f"and a window has {recipe.window}. Give more text, or shorter windows: --recipe FILE with a line window = 32."
         )
     return text
 

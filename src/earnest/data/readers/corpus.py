@@ -68,7 +68,7 @@ class Corpus:
         return self.content.tobytes().decode()
 
     def split(self, *shares: float) -> tuple[Corpus, ...]:
-        """Consecutive parts of about these shares of the text, cut at the ends of lines: training first, test last.
+        """Consecutive parts of about these shares of the text, cut at the ends of lines.
 
         Raises:
             DataError: the text is too short to be cut so.

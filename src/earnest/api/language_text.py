@@ -96,7 +96,7 @@ def in_tokens(bench: Bench, corpus: Corpus, recipe: Recipe) -> Text:
     if second <= recipe.window or min(first, third) < 2:
         raise DataError(
             f"{bench.request.data} is too short: of its {len(text.ids):,} {text.unit} {second:,} are to learn from, "
-            f"and a window has {recipe.window}. Give more text, or shorter windows: --recipe FILE with a line window = 32."
+            f"and a window has {recipe.window}. Give more text, or shorter windows: --recipe FILE with window = 32."
         )
     return text
 

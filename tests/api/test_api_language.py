@@ -68,6 +68,10 @@ def test_the_scores_are_those_of_the_whole_test_part(run: Path, text: Path) -> N
     assert parts["train"] + parts["validation"] + num_test == facts["data"]["rows"] == len(content)
     assert num_test == pytest.approx(0.1 * len(content), abs=100)
     assert evaluation["test"]["n"] == num_test
+    assert (
+        evaluation["validation"]["n"] == parts["validation"] - 1
+    )  # first in the text: its first character is not told
+    assert parts["validation"] == pytest.approx(0.05 * len(content), abs=100)
     scores = evaluation["test"]["metrics"]
     assert scores["nats"]["value"] == pytest.approx(scores["bits_per_character"]["value"] * math.log(2))
     assert scores["perplexity"]["value"] == pytest.approx(math.exp(scores["nats"]["value"]))

@@ -57,6 +57,7 @@ def test_classes_are_those_of_float32_and_close_ones_are_told_in_it() -> None:
 
 
 def test_answers_that_bfloat16_would_change_are_all_of_float32() -> None:
+    """So large that float32's probabilities are 0 and 1, which alone would say that nothing differs."""
     ids, model = texts(), network(300.0)
     found = half_precision.probabilities(model, Classification(NUM_CLASSES), ids)
     np.testing.assert_allclose(found, in_float32(model, ids), atol=1e-3)

@@ -45,9 +45,12 @@ def sentences(number: int = 17) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return [random.integers(1, 30, n) for n in lengths], [random.integers(0, len(TAGS), n) for n in lengths]
 
 
-def source(words: list[np.ndarray], tags: list[np.ndarray] | None, rows: np.ndarray | None = None) -> TextBatches:
+def source(
+    words: list[np.ndarray], tags: list[np.ndarray] | Ragged | None, rows: np.ndarray | None = None
+) -> TextBatches:
     rows = np.arange(len(words)) if rows is None else rows
-    return TextBatches(Ragged.of(words), None if tags is None else Ragged.of(tags), rows, batch_size=4)
+    targets = tags if tags is None or isinstance(tags, Ragged) else Ragged.of(tags)
+    return TextBatches(Ragged.of(words), targets, rows, batch_size=4)
 
 
 def by_definition(tags: list[str]) -> set[tuple[str, int, int]]:
@@ -85,7 +88,8 @@ def test_the_loss_is_summed_over_sentences_and_weighs_tokens(crf: bool) -> None:
 def test_further_columns_cost_their_cross_entropies_in_training_alone() -> None:
     words, tags = sentences()
     values = [np.random.default_rng().integers(0, 4, len(its)) for its in words]
-    both = [np.stack(pair, axis=1) for pair in zip(tags, values, strict=True)]
+    columns = np.stack([np.concatenate(tags), np.concatenate(values)], axis=1)
+    both = Ragged(columns, Ragged.of(tags).offsets)
     spec = InputSpec("tokens", (9,), (30,))
     model = models["bilstm-crf-tiny"].build(spec, len(TAGS))
     model.learn_beside([4])

@@ -6,7 +6,7 @@ float32 on a sample of the texts, and rows whose two likeliest classes are nearl
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -39,8 +39,8 @@ def probabilities(model: nn.Module, task: Classification, ids: Ragged) -> Floats
     if len(ids) < FEWEST or not may_have_fast_bf16(device):
         return _told(model, task, ids, every)
     sample = every[:: -(-len(ids) // SAMPLED)]
-    exact, low = (_told(model, task, ids, sample, low=low) for low in (False, True))
-    apart = float(np.ptp(logits_of(low) - logits_of(exact), axis=1).max())
+    exact, low = (_outputs(model, ids, sample, low=low) for low in (False, True))
+    apart = float(np.ptp(low - exact, axis=1).max())
     if apart > APART:
         return _told(model, task, ids, every)
     answers = _told(model, task, ids, every, low=True)
@@ -53,7 +53,21 @@ def probabilities(model: nn.Module, task: Classification, ids: Ragged) -> Floats
 def _told(model: nn.Module, task: Classification, ids: Ragged, rows: NDArray[np.int64], *, low: bool = False) -> Floats:
     """(rows, C), in their order, which is that of their numbers."""
     source = TextBatches(ids, None, rows, batch_size=TEXTS_AT_A_TIME)
-    device = next(model.parameters()).device.type
-    with torch.autocast(device, torch.bfloat16) if low else nullcontext():
+    with _precision(model, low=low):
         answers = task.predict(model, source, Step())[0]
     return answers[np.argsort(source.order(Step()))].astype(np.float64)
+
+
+@torch.no_grad()
+def _outputs(model: nn.Module, ids: Ragged, rows: NDArray[np.int64], *, low: bool) -> Floats:
+    """(rows, C) log-odds, longest texts first: probabilities of 0 and 1 would not tell how far apart these are."""
+    device = next(model.parameters()).device
+    source = TextBatches(ids, None, rows, batch_size=TEXTS_AT_A_TIME)
+    with _precision(model, low=low):
+        outputs = [model(batch.to(device).inputs).double().cpu() for batch in source.batches(Step())]
+    return torch.cat(outputs).numpy()
+
+
+def _precision(model: nn.Module, *, low: bool) -> AbstractContextManager[object]:
+    device = next(model.parameters()).device.type
+    return torch.autocast(device, torch.bfloat16) if low else nullcontext()

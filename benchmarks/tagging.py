@@ -86,11 +86,13 @@ def main() -> None:
     parser.add_argument("name", choices=tuple(BARS))
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="0, or 0 1 2 for wnut17, which is small")
     parser.add_argument("--minutes", type=float, default=30, help="a budget for each run")
+    parser.add_argument("--variants", nargs="+", choices=(*VARIANTS, *ENCODER), help="some of the ways only")
     parser.add_argument("--ladder", action="store_true", help="one more run with every rung")
     parser.add_argument("--runs", type=Path, default=None, help="keep the run folders here")
     options = parser.parse_args()
     seeds = options.seeds or SEEDS.get(options.name, (0,))
     variants = {**VARIANTS, **(ENCODER if options.name != "conll2000" else {})}
+    variants = {name: flags for name, flags in variants.items() if name in (options.variants or variants)}
     variants |= {"whole ladder": ()} if options.ladder else {}
     with tempfile.TemporaryDirectory() as scratch:
         folders = list(prepare(options.name, Path(scratch) / "data"))

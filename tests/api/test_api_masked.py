@@ -11,6 +11,8 @@ from commands import Earnest, write_table
 from numpy.random import default_rng
 from safetensors.torch import load_file
 
+from earnest.api import masked
+
 pytestmark = pytest.mark.slow
 
 PAIRS = {"cat": "mice", "dog": "bones", "cow": "grass", "owl": "voles"}
@@ -118,3 +120,15 @@ def test_a_run_that_is_no_encoder_cannot_be_started_from(earnest: Earnest, peopl
                     tmp_path / "run")  # fmt: skip
     assert ended.code == 2
     assert "no pretrained encoder" in ended.err
+
+
+def test_without_numba_tokens_begin_as_random_vectors(
+    earnest: Earnest, text: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masked, "can_learn_vectors", lambda: False)
+    run = tmp_path / "animals"
+    ended = earnest("fit", text, "--task", "masked-language-model", "--model", "bert-tiny", "--epochs", 1, "--recipe",
+                    recipe, "--out", run)  # fmt: skip
+    assert ended.code == 0
+    assert "pip install 'earnest[words]'" in ended.out + ended.err
+    assert '"event": "skip-gram"' not in (run / "log.jsonl").read_text()

@@ -1,7 +1,7 @@
 """Vectors of a running text's tokens, learned by skip-gram within minutes: what an encoder's pretraining begins with.
 
-Missing tokens teach an encoder little until it has found out which tokens are alike, and skip-gram finds that out a
-hundred times as fast.
+Missing tokens teach an encoder little until it has found out which tokens are alike, and skip-gram finds that out
+sooner.
 """
 
 from __future__ import annotations

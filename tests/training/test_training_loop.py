@@ -414,6 +414,17 @@ def test_the_clock_ends_training_where_it_stands() -> None:
     assert state.position.step == 31 - sum(event.kind == "epoch" for event in events)
 
 
+def test_a_schedule_that_was_cut_short_grows_again_where_there_is_time() -> None:
+    state, source, validation, recipe = classifier(epochs=12)
+    state.course = (0.0, 0.0, 3.0)
+    events = list(train(state, source, validation, recipe, clock=WallClock(1000.0)))
+    assert [event.values["epochs"] for event in events if event.kind == "replanned"] == [12.0]
+    assert sum(event.kind == "epoch" for event in events) == 12
+    progress = [event.step.progress for event in events if event.kind == "step"]
+    assert progress == sorted(progress)
+    assert 0.9 < progress[-1] <= 1
+
+
 def test_layers_further_down_learn_more_slowly() -> None:
     state, source, _, recipe = classifier(epochs=1, layer_decay=0.5, optimiser="sgd", lr=0.1)
     next(train(state, source, None, recipe, clock=WallClock()))

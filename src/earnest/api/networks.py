@@ -81,6 +81,9 @@ def fit_network(bench: Bench, fit: Fit) -> TrainState:
     state = TrainState(model.to(plan.device), fit.task.to(plan.device), seed=derive(bench.seed, fit.name), plan=plan)
     started = time.monotonic()
     recipe = fit.recipe.but(epochs=frozen["epochs"])
+    if len(fit.task.stages(model, recipe)) == 1:
+        recipe = fit.recipe.but(epochs=frozen["most_epochs"])
+        state.course = (0.0, 0.0, float(frozen["epochs"]))
     clock = Within(bench.clock, reserve(bench.request))
     with plans.used(plan):
         train_in_run(
@@ -101,7 +104,8 @@ def fit_network(bench: Bench, fit: Fit) -> TrainState:
 def _make_plan(bench: Bench, fit: Fit, model: nn.Module) -> dict[str, Any]:
     """Decide and freeze how and how long to train, and tell the user before it starts.
 
-    With a deadline the last epoch that has begun counts: the loop shortens the schedule to what fits.
+    With a deadline the last epoch that has begun counts: the loop shortens the schedule to what fits, or makes it
+    longer, up to the recipe's epochs.
     run.json keeps the plan of every training by name, and that of the last one, which is shipped, at the top.
     """
     steps = fit.source.num_batches()
@@ -135,6 +139,7 @@ def _probed(bench: Bench, fit: Fit, model: nn.Module, steps: int, work: float) -
     return {
         **asdict(pace.plan),
         "epochs": epochs,
+        "most_epochs": fit.recipe.epochs if left <= fit.seconds else epochs,
         "steps": steps * epochs,
         "batch_size": fit.recipe.batch_size,
         "parameters": sum(p.numel() for p in model.parameters()),

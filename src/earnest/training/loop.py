@@ -23,6 +23,9 @@ from earnest.training.state import TrainState
 
 Kind = Literal["step", "skipped", "memory", "epoch", "replanned", "stopped", "finished"]
 
+WORTH_GOING_ON = 1.1
+"""A schedule is made longer where the clock allows this many times what is left of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -88,7 +91,7 @@ def _train_stage(
         if recipe.patience and state.stale_epochs >= recipe.patience:
             return False
         validated = time.monotonic() - started - stepped
-        if steps and _shorten(state, stepped * size / steps + validated, size, clock):
+        if steps and _replan(state, stage, stepped * size / steps + validated, size, clock):
             yield Event("replanned", here, position.step, {"epochs": state.course[2]})
     return False
 
@@ -167,15 +170,17 @@ def _progress(state: TrainState, size: int) -> float:
     return min(progress + (1 - progress) * (epochs - start) / max(end - start, 1e-9), 1.0)
 
 
-def _shorten(state: TrainState, epoch_seconds: float, size: int, clock: Clock) -> bool:
-    """Plan fewer epochs when the clock will not allow what was planned, so that the schedule still comes to its end."""
+def _replan(state: TrainState, stage: Stage, epoch_seconds: float, size: int, clock: Clock) -> bool:
+    """Plan as many of the stage's epochs as the clock allows, so that the schedule comes to its end when time does."""
     left = clock.left()
     if not math.isfinite(left):
         return False
-    reach = state.position.epoch + processes.of_first(max(left * 0.97 / epoch_seconds, 1 / size))
-    if reach >= state.course[2]:
+    here, end = state.position.epoch, state.course[2]
+    reach = here + processes.of_first(max(left * 0.97 / epoch_seconds, 1 / size))
+    reach = min(reach, float(stage.epochs))
+    if here >= end or end <= reach < here + WORTH_GOING_ON * (end - here):
         return False
-    state.course = (float(state.position.epoch), _progress(state, size), reach)
+    state.course = (float(here), _progress(state, size), reach)
     return True
 
 

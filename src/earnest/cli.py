@@ -76,6 +76,14 @@ def fit(
             "[default: accuracy or rmse]",
         ),
     ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|WEIGHTS|pixels",
+            rich_help_panel=QUESTION,
+            help="Whose features made images are judged by.  [default: a classifier trained first]",
+        ),
+    ] = None,
     test: Annotated[
         str | None,
         typer.Option(
@@ -197,6 +205,7 @@ def fit(
         task=task,
         test=test,
         unlabeled=unlabeled,
+        judge=judge,
         out=out,
         overwrite=overwrite,
         seed=seed,

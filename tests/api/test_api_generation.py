@@ -15,7 +15,13 @@ from PIL import Image
 import earnest as package
 from earnest.api import generation
 from earnest.api.grids import grid
+from earnest.api.model_folder import ModelFolder, PictureColumn, Shipped
+from earnest.api.parts import NetworkPart
 from earnest.api.picture_generator import PictureGenerator
+from earnest.core.registry import models
+from earnest.core.words import InputSpec
+from earnest.data.preparation import Normalise
+from earnest.tasks.classification import Classification
 
 QUICK = ("--task", "generate", "--epochs", 1, "--quiet")
 
@@ -122,6 +128,55 @@ def test_what_makes_no_sense_is_named(earnest: Earnest, run: Path, options: tupl
     ended = earnest("generate", run, *options)
     assert ended.code == 2
     assert named in ended.err
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run ships where a network told two classes apart, by gray pictures of another size."""
+    spec = InputSpec("image", (1, 16, 16))
+    network = models["airnet-tiny"].build(spec, 2)
+    part = NetworkPart(network, Classification(2), "airnet-tiny", {}, spec, (Normalise((128.0,), (64.0,)),))
+    folder = tmp_path_factory.mktemp("runs") / "classifier"
+    shipped = Shipped((part,), (PictureColumn("picture", (16, 16), 1),))
+    ModelFolder(shipped, "classification", "label", ("dark", "light")).save(folder / "model")
+    return folder
+
+
+def test_pictures_are_judged_by_the_network_that_is_named(
+    earnest: Earnest, pictures: Path, classifier: Path, tmp_path: Path
+) -> None:
+    scores = {}
+    for judge in (classifier, "pixels"):
+        out = tmp_path / Path(judge).name
+        ended = earnest("fit", pictures, *QUICK, "--model", "vae-tiny", "--judge", judge, "--out", out)
+        assert ended.code == 0, ended.err
+        evaluation = json.loads((out / "evaluation.json").read_text())
+        named = "principal components" if judge == "pixels" else "features of airnet-tiny, trained in classifier"
+        assert named in evaluation["extractor"]
+        scores[judge] = evaluation["test"]["metrics"]["frechet_distance"]["value"]
+        assert "judge" not in json.loads((out / "run.json").read_text())["plan"]["trainings"]
+    assert scores[classifier] != scores["pixels"]
+
+
+@pytest.mark.parametrize(
+    ("judge", "named"),
+    [("airnet-9", "is no run folder"), ("minilm-l6", "reads texts"), ("{run}", "sees pictures alone")],
+)
+def test_a_judge_that_is_none_is_named_before_the_data_is_read(
+    earnest: Earnest, run: Path, tmp_path: Path, judge: str, named: str
+) -> None:
+    wanted = judge.format(run=run)
+    ended = earnest("fit", tmp_path, *QUICK, "--judge", wanted, "--out", tmp_path / "none")
+    assert ended.code == 2
+    assert f"--judge {wanted}" in ended.err
+    assert named in ended.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_judge_goes_with_generating(earnest: Earnest, pictures: Path) -> None:
+    ended = earnest("fit", pictures, "--judge", "pixels")
+    assert ended.code == 2
+    assert "--task generate" in ended.err
 
 
 def test_it_predicts_nothing(earnest: Earnest, run: Path, pictures: Path) -> None:

@@ -25,10 +25,11 @@ from earnest.evaluation.generation import (
 )
 
 
-def test_the_frechet_distance_is_that_by_a_matrix_root() -> None:
+@pytest.mark.parametrize(("num", "width"), [(200, 7), (20, 30)])
+def test_the_frechet_distance_is_that_by_a_matrix_root(num: int, width: int) -> None:
     rng = default_rng()
-    real = rng.normal(size=(300, 7)) @ rng.normal(size=(7, 7))
-    made = rng.normal(size=(200, 7)) @ rng.normal(size=(7, 7)) + 1
+    real = rng.normal(size=(300, width)) @ rng.normal(size=(width, width))
+    made = rng.normal(size=(num, width)) @ rng.normal(size=(width, width)) + 1
     first, second = np.cov(real.T), np.cov(made.T)
     root = np.real(sqrtm(first @ second))
     expected = ((real.mean(0) - made.mean(0)) ** 2).sum() + np.trace(first + second - 2 * root)

@@ -26,6 +26,7 @@ def fit(
     from_scratch: bool = False,
     start_from: str | Path | None = None,
     metric: str | None = None,
+    judge: str | Path | None = None,
     types: Mapping[str, str] | None = None,
     split: str | None = None,
     group: str | None = None,
@@ -44,14 +45,17 @@ def fit(
             table (CSV, TSV, Parquet, JSONL), tagged sentences (CoNLL), arrays (npz, npy, IDX), or "digits".
         target: the column to predict.
         task: "language-model" learns to go on with a running text: a text file, JSON lines with "text", or a folder;
-            "word-vectors" learns vectors of its words.
+            "masked-language-model" pretrains an encoder such as bert-modern-mini on it, to be started from;
+            "word-vectors" learns vectors of its words. "generate" learns to make more pictures.
         test: data of its own for the last look; without it, a fifth is set aside.
         unlabeled: more data of the same columns without the target, where few rows have an answer: classes are learned
             from both, beside the same networks that learn from the labelled rows alone.
-            "masked-language-model" pretrains an encoder such as bert-modern-mini on it, to be started from.
         start_from: for a table of texts: the run folder of an encoder that was pretrained here.
         out: the run folder; runs/NAME unless given.
         minutes: a hard budget for the whole run.
+        judge: for task "generate": whose features made pictures are judged by, the run folder of a network for
+            pictures, the name of pretrained weights, or "pixels" for their principal components; a classifier that is
+            trained first unless given.
         types: kinds of columns that are not what they look like, such as {"rating": "category"}.
         split: "random", "group", "time", or a column that says train, validation or test.
         recipe: a TOML file of hyperparameters, such as another run's recipe.toml.
@@ -77,6 +81,7 @@ def fit(
         from_scratch=from_scratch,
         start_from=None if start_from is None else str(Path(start_from).absolute()),
         metric=metric,
+        judge=None if judge is None else str(Path(judge).absolute() if Path(judge).exists() else judge),
         types=dict(types or {}),
         split=split,
         group=group,

@@ -54,8 +54,13 @@ def settle(bench: Bench, gallery: Gallery, recipe: Recipe, extractor: Extractor,
     sets = {recipe.model: made_by(ours, judging)}
     sets |= {rival.generator.name: made_by(rival, judging) for rival in rivals}
     sets |= simple_ways(judging)
-    seen = {name: extractor.see(pictures) for name, pictures in sets.items()}
-    scores = {name: judge(judging.real, each, seed=bench.seed).metrics() for name, each in seen.items()}
+    seen: dict[str, Floats] = {}
+    scores: dict[str, Any] = {}
+    with bench.screen.bar("judging", len(sets)) as bar:
+        for name, pictures in sets.items():
+            seen[name] = extractor.see(pictures)
+            scores[name] = judge(judging.real, seen[name], seed=bench.seed).metrics()
+            bar(len(seen))
     rival = min(
         (name for name in scores if name not in (recipe.model, FLOOR)), key=lambda n: scores[n][METRIC]["value"]
     )

@@ -7,12 +7,13 @@ from earnest.api.beginning import begin, tell_left_out
 from earnest.api.gallery import hang, read_pictures
 from earnest.api.generating_recipes import for_pictures, rivals_of
 from earnest.api.question import Bench
-from earnest.api.sightings import choose_extractor
+from earnest.api.sightings import choose_extractor, named_extractor
 from earnest.audit.run import audit
 
 
 def learn(bench: Bench) -> None:
     """A generator and its rivals, judged and written down."""
+    named = named_extractor(bench)
     dataset = read_pictures(bench.request)
     gallery = hang(bench, dataset)
     tell_left_out(bench, gallery.dataset)
@@ -22,7 +23,7 @@ def learn(bench: Bench) -> None:
     recipe = for_pictures(bench.request, gallery.spec, len(split.train))
     begin(bench, dataset.source, facts, "pictures", lambda: audit(gallery.dataset, split))
     recipe.write(bench.run.path / "recipe.toml")
-    extractor = choose_extractor(bench, gallery)
+    extractor = choose_extractor(bench, gallery, named)
     bench.screen.say(f"judged by {extractor.name}")
     rivals = [
         generation.learn(bench, gallery, rival, extractor, share=generation.RIVAL_SHARE) for rival in rivals_of(recipe)

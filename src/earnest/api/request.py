@@ -38,6 +38,8 @@ class Request:
     start_from: str | None = None
     """The run folder of an encoder that was pretrained here."""
     metric: str | None = None
+    judge: str | None = None
+    """What made pictures are judged by: "pixels", the run folder of a network for pictures, or pretrained weights."""
     types: dict[str, str] = field(default_factory=dict)
     split: str | None = None
     group: str | None = None
@@ -65,6 +67,8 @@ class Request:
             raise OptionError(f"--task {self.task}: there is no such task{hint} Known: {', '.join(TASKS)}.")
         if self.start_from is not None and (self.from_scratch or self.task is not None):
             raise OptionError("--start-from names weights for a table of texts; leave out --from-scratch and --task.")
+        if self.judge is not None and self.task != "generate":
+            raise OptionError("--judge names what made pictures are judged by; it goes with --task generate.")
         for name in NOT_FOR_TEXT:
             if name == "test" and self.task in TAKE_A_TEST:
                 continue

@@ -25,7 +25,8 @@ NEIGHBOURS = 3
 """The k of precision and recall, as Kynkäänniemi et al. have it."""
 BLOCK, FEWEST_BLOCKS = 500, 5
 """Samples of which each estimate of the kernel distance is made, fewer where there are few, and how many at least."""
-NUM_RESAMPLES = 50
+NUM_RESAMPLES, WIDE, NUM_OF_WIDE = 50, 300, 10
+"""Of the Fréchet distance, whose price is the cube of the features' number: fewer where they are more than `WIDE`."""
 SURE = 0.05
 """A difference with a p-value below this is taken for real."""
 CHUNK = 1024
@@ -71,11 +72,8 @@ def frechet_distance(real: Floats, made: Floats) -> float:
     |m - n|^2 + tr(S + T - 2 (S T)^(1/2)); it is too large for few samples.
     """
     mean_difference = real.mean(0) - made.mean(0)
-    first, second = (np.atleast_2d(np.cov(each, rowvar=False)) for each in (real, made))
-    values, vectors = np.linalg.eigh(first)
-    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
-    middle = np.linalg.eigvalsh(root @ second @ root)  # has the eigenvalues of the product, and is symmetric
-    trace = np.trace(first) + np.trace(second) - 2 * np.sqrt(middle.clip(0)).sum()
+    first, second = ((each - each.mean(0)) / math.sqrt(max(len(each) - 1, 1)) for each in (real, made))
+    trace = (first**2).sum() + (second**2).sum() - 2 * _trace_of_root(first, second)
     return float(mean_difference @ mean_difference + trace)
 
 
@@ -84,7 +82,7 @@ def frechet_interval(real: Floats, made: Floats, *, seed: int) -> Interval:
     rng = np.random.default_rng(seed)
     values = [
         frechet_distance(real[rng.integers(len(real), size=len(real))], made[rng.integers(len(made), size=len(made))])
-        for _ in range(NUM_RESAMPLES)
+        for _ in range(NUM_RESAMPLES if real.shape[1] <= WIDE else NUM_OF_WIDE)
     ]
     value, error = frechet_distance(real, made), 1.96 * float(np.std(values, ddof=1))
     return Interval(value, max(value - error, 0.0), value + error)
@@ -211,6 +209,16 @@ def _student(estimates: Floats) -> Interval:
         return Interval(mean, -math.inf, math.inf)
     error = float(stdtrit(num - 1, 0.975) * estimates.std(ddof=1) / math.sqrt(num))
     return Interval(mean, mean - error, mean + error)
+
+
+def _trace_of_root(first: Floats, second: Floats) -> float:
+    """tr((A'A B'B)^(1/2)), by the singular values of A B' where samples are fewer than features."""
+    if min(len(first), len(second)) <= first.shape[1]:
+        return float(np.linalg.svd(first @ second.T, compute_uv=False).sum())
+    values, vectors = np.linalg.eigh(first.T @ first)
+    root = (vectors * np.sqrt(values.clip(0))) @ vectors.T
+    middle = np.linalg.eigvalsh(root @ (second.T @ second) @ root)  # the product's eigenvalues, and it is symmetric
+    return float(np.sqrt(middle.clip(0)).sum())
 
 
 def _covered(queries: Floats, among: Floats, neighbours: int) -> float:

@@ -143,7 +143,8 @@ def _check(text: RunningText, num_words: int, num_different: int, num_known: int
     if num_words == 0:
         raise DataError(f"{text.path} holds no words; word vectors need running text to learn from.")
     if num_different == 1:
-        raise DataError(f"{text.path} holds one word only, {num_words:,} times; there is nothing to tell apart.")
+        often = "once" if num_words == 1 else f"{num_words:,} times"
+        raise DataError(f"{text.path} holds one word only, {often}; there is nothing to tell apart.")
     if num_known < 2:
         raise DataError(
             f"{text.path} holds {num_words:,} words, {num_different:,} different ones, and "

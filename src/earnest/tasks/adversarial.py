@@ -75,7 +75,7 @@ class Adversarial(Generating):
             made = _made(model, real, labels)
         seen = self._seen(torch.cat([real, made]), batch, step).detach()
         penalised = self.gradient_penalty > 0
-        scores = model.critic(seen.requires_grad_(penalised), _twice(labels))  # type: ignore[operator]
+        scores = _scores(model, seen.requires_grad_(penalised), labels)
         of_real, of_made = scores.chunk(2)
         total = critic_loss(str(model.loss), of_real, of_made).sum()
         logs = {"lead": (of_real - of_made).sum()}
@@ -126,6 +126,19 @@ def gradient_squares(scores: Tensor, pictures: Tensor) -> Tensor:
 def penalty_at(gamma: float, progress: float) -> float:
     """The gradient penalty's weight when so much of the training is behind."""
     return gamma * (LAST_PENALTY + (1 - LAST_PENALTY) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def _scores(model: nn.Module, seen: Tensor, labels: Tensor | None) -> Tensor:
+    """The critic's logits (2 B,) of real pictures, then of made ones.
+
+    Unless it compares them it sees each kind by itself, as the generator's turn shows it made ones: in one batch, batch
+    normalisation would tell the kinds apart by their difference, and teach the generator nothing.
+    """
+    critic: nn.Module = model.critic  # type: ignore[assignment]
+    if model.loss == "relativistic":
+        scores: Tensor = critic(seen, _twice(labels))
+        return scores
+    return torch.cat([critic(half, labels) for half in seen.chunk(2)])
 
 
 def _made(model: nn.Module, real: Tensor, labels: Tensor | None) -> Tensor:

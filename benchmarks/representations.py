@@ -63,7 +63,7 @@ def main() -> None:
         print(name, json.dumps(told[name]), flush=True)
     record(
         f"representations_{options.data}",
-        {"probed": options.probed, "minutes_each": options.minutes, **told},
+        {"learned": options.learned, "probed": options.probed, "minutes_each": options.minutes, **told},
         asked="linear-probe accuracy of every representation in one table",
         note="logistic regression on standardised features; no representation saw a label",
     )

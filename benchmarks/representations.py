@@ -127,7 +127,7 @@ WAYS: dict[str, Callable[[Pictures, argparse.Namespace], Told | None]] = {
     "dbn": boltzmann("DBN"),
     "autoencoder": generator("autoencoder"),
     "vae": generator("vae"),
-    "gan critic": generator("r3gan"),
+    "gan critic": generator("r3gan-strided"),
 }
 
 if __name__ == "__main__":

@@ -261,7 +261,7 @@ def test_bad_data_is_named_and_nothing_is_left(earnest: Earnest, tmp_path: Path,
 def test_a_model_that_makes_nothing_is_refused(earnest: Earnest, pictures: Path, tmp_path: Path) -> None:
     ended = earnest("fit", pictures, *QUICK, "--model", "resnet18", "--out", tmp_path / "run")
     assert ended.code == 2
-    assert "makes no pictures; try one of: autoencoder, dcgan, gan, r3gan, vae" in ended.err
+    assert "makes no pictures; try one of: autoencoder, dcgan, gan, r3gan, r3gan-strided, vae" in ended.err
     ended = earnest("fit", pictures, "--model", "r3gan", "--out", tmp_path / "run")
     assert ended.code == 2
     assert "cannot learn from" in ended.err

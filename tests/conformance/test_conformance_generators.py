@@ -22,7 +22,7 @@ ALL = [pytest.param(entry, id=entry.name) for entry in ENTRIES]
 SMALL = [
     pytest.param(entry, id=entry.name)
     for entry in ENTRIES
-    if entry.about["tiny"] or entry.name in ("autoencoder", "r3gan")
+    if entry.about["tiny"] or entry.name in ("autoencoder", "r3gan", "r3gan-strided")
 ]
 NUM_CLASSES = 3
 

@@ -103,6 +103,21 @@ def test_a_linear_critic_pays_for_its_weight_at_real_and_at_made_pictures() -> N
     assert losses[0].logs["penalty"].item() == pytest.approx(square * 2 * 6)
 
 
+def test_one_batch_pays_for_all() -> None:
+    model, gamma = Fixed(), 0.7
+    batch = Batch(torch.randn(6, 4, dtype=torch.float64))
+    task, free = Adversarial(gradient_penalty=gamma, penalty_every=4), Adversarial()
+    paid = []
+    for index in range(9):
+        losses = []
+        for each in (task, free):
+            torch.manual_seed(3)
+            losses.append(each.loss(model, batch, Step(phase="critic", index=index)).total.item())
+        paid.append(losses[0] - losses[1])
+    square = float(model.linear.weight.detach().square().sum())
+    assert paid == pytest.approx([4 * gamma / 2 * square * 2 * 6 * (index % 4 == 0) for index in range(9)])
+
+
 @pytest.mark.parametrize("name", ["crop", "erase", "jitter", "affine", "random-flip"])
 def test_gradients_go_through_what_alters_pictures(name: str) -> None:
     def altered(images: Tensor) -> Tensor:

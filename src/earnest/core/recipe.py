@@ -71,6 +71,9 @@ class Recipe(BaseModel):
 
     gradient_penalty: float = Field(0.0, ge=0)
     """Gamma of a GAN: its critic's squared gradient costs half of that much, at real and at made pictures alike."""
+    penalty_every: int = Field(1, ge=1)
+    """Batches from one update of the critic that pays the gradient penalty to the next, which then pays for all of
+    them: most of what they learn, and less work (Karras et al. 2020, appendix B)."""
     kl_weight: float = Field(1.0, ge=0)
     """What a variational autoencoder pays for each nat of its code (beta); 1 makes its loss a bound."""
 

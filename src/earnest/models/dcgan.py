@@ -22,6 +22,8 @@ PAPER = (
     "Radford, Metz & Chintala, Unsupervised representation learning with deep convolutional generative adversarial "
     "networks, arXiv:1511.06434"
 )
+SLOPE = 0.2
+"""Of the critic's leaky rectifiers."""
 
 
 class Generator(nn.Module):
@@ -50,19 +52,23 @@ class Generator(nn.Module):
 
 
 class CriticBody(nn.Module):
-    """Strided convolutions that halve the picture down to its smallest map, whose numbers are the features."""
+    """Strided convolutions that halve the picture down to its smallest map, whose numbers are the features.
 
-    def __init__(self, channels: int, widths: Sequence[int]) -> None:
+    Without norms no picture's features rest on the others of its batch, so that each has a gradient of its own; the
+    first weights then keep the variance (He et al. 2015).
+    """
+
+    def __init__(self, channels: int, widths: Sequence[int], *, norms: bool) -> None:
         super().__init__()
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
         for narrow, wide in pairwise(widths):
-            layers += [
-                nn.Conv2d(narrow, wide, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(wide),
-                nn.LeakyReLU(0.2),
-            ]
+            layers.append(nn.Conv2d(narrow, wide, 4, stride=2, padding=1, bias=not norms))
+            layers += [nn.BatchNorm2d(wide), nn.LeakyReLU(SLOPE)] if norms else [nn.LeakyReLU(SLOPE)]
         self.layers = nn.Sequential(*layers)
         narrow_normal(self)
+        for layer in () if norms else layers:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, a=SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.layers(x).flatten(1)
@@ -79,12 +85,23 @@ def narrow_normal(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def strided(spec: InputSpec, num_classes: int, *, model: str, width: int, latent_width: int, loss: GanLoss) -> GAN:
+def strided(
+    spec: InputSpec,
+    num_classes: int,
+    *,
+    model: str,
+    width: int,
+    latent_width: int,
+    loss: GanLoss,
+    critic_norms: bool = True,
+) -> GAN:
     """Both networks; `width` channels in the largest hidden maps, twice as many in each that is half as large."""
     channels, sides = pyramid(spec, model=model)
     widths = [width * 2**level for level in range(len(sides) - 1)]
     generator = Generator(latent_width + num_classes, channels, sides, widths)
-    critic = Critic(CriticBody(channels, widths), widths[-1] * sides[-1] ** 2, num_classes, loss=loss)
+    critic = Critic(
+        CriticBody(channels, widths, norms=critic_norms), widths[-1] * sides[-1] ** 2, num_classes, loss=loss
+    )
     nn.init.normal_(critic.head.weight, std=0.02)
     return GAN(generator, critic, loss=loss, latent_width=latent_width, num_classes=num_classes)
 

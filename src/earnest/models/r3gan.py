@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from earnest.core.registry import models
 from earnest.core.words import InputSpec
+from earnest.models.dcgan import strided
 from earnest.models.gan import GAN, Critic, GanLoss
 from earnest.nn.pyramid import pyramid
 
@@ -163,6 +164,30 @@ def r3gan(
     loss: GanLoss = "relativistic",
 ) -> GAN:
     return residual(spec, num_classes, model="r3gan", width=width, blocks=blocks, latent_width=latent_width, loss=loss)
+
+
+@models.register(
+    "r3gan-strided",
+    title="R3GAN's game between DCGAN's networks",
+    input=(1, 28, 28),
+    parameters=898_241,
+    reference="none: the networks are DCGAN's, the critic's without norms, and the game is R3GAN's",
+    reproduced="",
+    tiny=False,
+    **R3GAN,
+)
+def r3gan_strided(
+    spec: InputSpec, num_classes: int, *, width: int = 64, latent_width: int = 100, loss: GanLoss = "relativistic"
+) -> GAN:
+    return strided(
+        spec,
+        num_classes,
+        model="r3gan-strided",
+        width=width,
+        latent_width=latent_width,
+        loss=loss,
+        critic_norms=False,
+    )
 
 
 @models.register(

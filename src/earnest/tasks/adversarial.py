@@ -10,7 +10,8 @@ Three losses, of scores D(x) that are logits:
                  (arXiv:1406.2661), whose gradient fades where the critic is sure.
 
 With a gradient penalty, gamma / 2 times the squared length of the critic's gradient is added at real (R1: Mescheder et
-al., arXiv:1801.04406) and at made pictures (R2). What the critic sees may be augmented, real and made alike and with
+al., arXiv:1801.04406) and at made pictures (R2), on every batch or, for as many times as much, on every so-manieth
+(Karras et al., arXiv:1912.04958, appendix B). What the critic sees may be augmented, real and made alike and with
 gradients through it, so that a small data set lasts longer (Zhao et al., arXiv:2006.10738).
 """
 
@@ -38,6 +39,7 @@ class Adversarial(Generating):
     Args:
         judge: see `Generating`.
         gradient_penalty: gamma at the beginning.
+        penalty_every: batches from one that pays it to the next.
         augment: names of augmentations for what the critic sees.
     """
 
@@ -48,12 +50,14 @@ class Adversarial(Generating):
         judge: Judge | None = None,
         *,
         gradient_penalty: float = 0.0,
+        penalty_every: int = 1,
         augment: Sequence[str] = (),
         metric: str | None = None,
         higher_is_better: bool = False,
     ) -> None:
         super().__init__(judge, metric=metric, higher_is_better=higher_is_better)
         self.gradient_penalty = gradient_penalty
+        self.penalty_every = penalty_every
         self.augment = tuple(augment)
 
     def stages(self, model: nn.Module, recipe: Recipe) -> list[Stage]:
@@ -74,7 +78,7 @@ class Adversarial(Generating):
         with torch.no_grad():
             made = _made(model, real, labels)
         seen = self._seen(torch.cat([real, made]), batch, step).detach()
-        penalised = self.gradient_penalty > 0
+        penalised = self.gradient_penalty > 0 and step.index % self.penalty_every == 0
         scores = _scores(model, seen.requires_grad_(penalised), labels)
         of_real, of_made = scores.chunk(2)
         total = critic_loss(str(model.loss), of_real, of_made).sum()
@@ -82,7 +86,8 @@ class Adversarial(Generating):
         if penalised:
             squares = gradient_squares(scores, seen).sum()
             logs["penalty"] = squares
-            total = total + 0.5 * penalty_at(self.gradient_penalty, step.progress) * squares
+            weight = self.penalty_every * penalty_at(self.gradient_penalty, step.progress)
+            total = total + 0.5 * weight * squares
         return Loss(total, len(real), logs)
 
     def _generator_loss(self, model: nn.Module, batch: Batch, step: Step) -> Loss:

@@ -309,6 +309,7 @@ class RBM(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _pass(self, rows: Tensor, lr: float, momentum: float) -> None:
         self._num_passes += 1
         its = generator(self.device, self._seed, "pass", self._num_passes)
+        rows = rows.to(self._ascent.seen.weight.dtype)
         for v in shuffled(rows, self.batch_size, its):
             self._ascent.step(v, lr=lr, momentum=momentum, generator=its)
 

@@ -116,7 +116,7 @@ def shuffled(rows: Tensor, size: int, generator: torch.Generator) -> Iterator[Te
     """Batches of all rows in random order, the last one shorter."""
     order = torch.randperm(len(rows), generator=generator, device=generator.device)
     for start in range(0, len(rows), size):
-        yield rows[order[start : start + size]]
+        yield rows.index_select(0, order[start : start + size])
 
 
 @torch.no_grad()

@@ -59,9 +59,13 @@ class Ascent:
             torch.add(moved.mul_(moved_by) if moved_by != 1 else moved, found.weight, alpha=rate, out=moved)
         if momentum:
             torch.add(self.velocity, weight, alpha=kept, out=weight)
-        torch._foreach_mul_(self.velocities, momentum)
-        torch._foreach_add_(self.velocities, [rest.to(weight.dtype) for rest in found.rest], alpha=rate)
-        torch._foreach_add_(self.others, self.velocities)
+        rest = [each.to(weight.dtype) for each in found.rest]
+        if momentum:
+            torch._foreach_mul_(self.velocities, momentum)
+            torch._foreach_add_(self.velocities, rest, alpha=rate)
+            torch._foreach_add_(self.others, self.velocities)
+        else:
+            torch._foreach_add_(self.others, rest, alpha=rate)
         if self.machine.log_variance is not None:
             self.machine.log_variance.clamp_(min=LEAST_LOG_VARIANCE)
         if self.seen is not self.machine:

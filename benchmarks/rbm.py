@@ -179,8 +179,8 @@ def speed(options: argparse.Namespace) -> None:
         asked="1.4 times scikit-learn's rows a second at batches of 100, 2.4 times at 10, float32; no worse "
         "pseudo-likelihood (2.5 times with bfloat16 where the processor has it)",
         note="500 hidden units, binarised MNIST, the same epochs, rates and batches, a third of the rows at batches of "
-        "10; medians of the ratios of three rounds; the exact mean pseudo-likelihood of 1,000 test rows, by one function "
-        "for all",
+        "10; medians of the ratios of three rounds; the exact mean pseudo-likelihood of 1,000 test rows, by one "
+        "function for all",
     )
 
 

@@ -53,9 +53,8 @@ def for_belief_nets(request: Request) -> Recipe:
         weight_decay=0.01,
         schedule="cosine",
         warmup=0.05,
-        label_smoothing=0.1,
         pretraining=1 / 3,
-        dropout=0.5 if named_model(request) == "dbn" else 0.0,
+        dropout=0.2 if named_model(request) == "dbn" else 0.0,
         ema=0.999,
     )
     return stated(request, recipe)

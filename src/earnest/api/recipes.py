@@ -49,7 +49,7 @@ def for_belief_nets(request: Request) -> Recipe:
         epochs=90,
         batch_size=100,
         optimiser="adamw",
-        lr=1e-3,
+        lr=3e-3,
         weight_decay=0.01,
         schedule="cosine",
         warmup=0.05,

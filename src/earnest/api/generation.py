@@ -141,8 +141,8 @@ def _task(network: nn.Module, recipe: Recipe, judge: Judge) -> tuple[Generating,
     if isinstance(network, GAN):
         shown = tuple(name for name in recipe.augment if name != AT_THE_SOURCE)
         at_source = tuple(name for name in recipe.augment if name == AT_THE_SOURCE)
-        its = {"gradient_penalty": recipe.gradient_penalty, "penalty_every": recipe.penalty_every}
-        return Adversarial(judge, augment=shown, **its), at_source  # type: ignore[arg-type]
+        gamma, every = recipe.gradient_penalty, recipe.penalty_every
+        return Adversarial(judge, gradient_penalty=gamma, penalty_every=every, augment=shown), at_source
     if isinstance(network, VAE):
         return VariationalAutoencoding(judge, kl_weight=recipe.kl_weight, metric=METRIC), recipe.augment
     return Autoencoding(judge, metric=METRIC), recipe.augment

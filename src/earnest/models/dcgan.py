@@ -66,9 +66,10 @@ class CriticBody(nn.Module):
             layers += [nn.BatchNorm2d(wide), nn.LeakyReLU(SLOPE)] if norms else [nn.LeakyReLU(SLOPE)]
         self.layers = nn.Sequential(*layers)
         narrow_normal(self)
-        for layer in () if norms else layers:
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+        if not norms:
+            for layer in layers:
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.kaiming_normal_(layer.weight, a=SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
         features: Tensor = self.layers(x).flatten(1)

@@ -170,14 +170,14 @@ def r3gan(
     "r3gan-strided",
     title="R3GAN's game between DCGAN's networks",
     input=(1, 28, 28),
-    parameters=898_241,
+    parameters=383_585,
     reference="none: the networks are DCGAN's, the critic's without norms, and the game is R3GAN's",
     reproduced="the loss and both gradient penalties equal their definitions in float64",
     tiny=False,
     **R3GAN,
 )
 def r3gan_strided(
-    spec: InputSpec, num_classes: int, *, width: int = 64, latent_width: int = 100, loss: GanLoss = "relativistic"
+    spec: InputSpec, num_classes: int, *, width: int = 32, latent_width: int = 100, loss: GanLoss = "relativistic"
 ) -> GAN:
     return strided(
         spec,

@@ -21,7 +21,7 @@ def uniforms(shape: Sequence[int], *, like: Tensor, generator: torch.Generator |
     if like.dtype != torch.float32 or like.device.type != "cpu":
         return torch.rand(shape, dtype=like.dtype, device=like.device, generator=generator)
     number = math.prod(shape)
-    bits = _bits((number + 1) // 2, generator)
+    bits = _bits((number + 1) // 2, generator, like.device)
     return (bits.view(torch.int32)[:number] * 2.0**-32).add_(0.5).view(shape)
 
 
@@ -36,17 +36,13 @@ def sample_(probabilities: Tensor, generator: torch.Generator | None = None) -> 
 
 def _coarse_uniforms(like: Tensor, generator: torch.Generator | None) -> Tensor:
     """float32 numbers in [0, 1], 2^-16 apart, in the shape of `like`: four are made of each 64 random bits."""
-    if like.device.type == "cpu":
-        bits = _bits((like.numel() + 3) // 4, generator)
-    else:
-        bits = torch.empty((like.numel() + 3) // 4, dtype=torch.int64, device=like.device)
-        bits.random_(-(2**63), None, generator=generator)
+    bits = _bits((like.numel() + 3) // 4, generator, like.device)
     return (bits.view(torch.int16)[: like.numel()] * 2.0**-16).add_(0.5 + 2.0**-17).view(like.shape)
 
 
-def _bits(number: int, generator: torch.Generator | None) -> Tensor:
-    """(number,) int64 of random bits; many come from SFC64, which `generator` seeds, as that is faster."""
-    if number < MANY:
-        return torch.empty(number, dtype=torch.int64).random_(-(2**63), None, generator=generator)
+def _bits(number: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """(number,) int64 of random bits; on a CPU many come from SFC64, which `generator` seeds, as that is faster."""
+    if number < MANY or device.type != "cpu":
+        return torch.empty(number, dtype=torch.int64, device=device).random_(-(2**63), None, generator=generator)
     seed = int(torch.empty((), dtype=torch.int64).random_(generator=generator))
     return torch.from_numpy(np.random.SFC64(seed).random_raw(number).view(np.int64))

@@ -127,8 +127,11 @@ def test_uniform_numbers_are_uniform() -> None:
     counts = torch.histc(numbers, 64, 0, 1)
     expected = numbers.numel() / 64
     assert float(((counts - expected) ** 2 / expected).sum()) < 63 + 6 * math.sqrt(2 * 63)
-    again = uniforms((10,), like=torch.empty(0), generator=torch.Generator().manual_seed(3))
-    assert torch.equal(again, uniforms((10,), like=torch.empty(0), generator=torch.Generator().manual_seed(3)))
+    for number in (10, 40_000):  # many come from another source
+        generator = torch.Generator().manual_seed(3)
+        first = uniforms((number,), like=torch.empty(0), generator=generator)
+        assert not torch.equal(first, uniforms((number,), like=torch.empty(0), generator=generator))
+        assert torch.equal(first, uniforms((number,), like=torch.empty(0), generator=generator.manual_seed(3)))
 
 
 def test_samples_are_as_frequent_as_their_probability() -> None:

@@ -144,7 +144,14 @@ def work(out: Path) -> None:
         pace = plan.probe(plain(), Classification(3), blobs(), RECIPE, device="cpu", seed=0)
         answers["of first"] = processes.of_first({"rank": rank, "words": "ö" * (rank + 1), "pace": None})
         answers["anywhere"] = [processes.anywhere(rank == 1), processes.anywhere(False), pace.seconds_per_step > 0]
-        (out / f"answers-{rank}.json").write_text(json.dumps(answers))
+    answers["threads left"] = threads_of_gloo()
+    (out / f"answers-{rank}.json").write_text(json.dumps(answers))
+
+
+def threads_of_gloo() -> list[str]:
+    """The names of this process's threads that carry sums to other processes; none where the system does not tell."""
+    names = [thread.read_text().strip() for thread in Path("/proc/self/task").glob("*/comm")]
+    return [name for name in names if "gloo" in name]
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +176,11 @@ def both(folder: Path, name: str) -> list[dict[str, Tensor]]:
 
 def answers(folder: Path) -> list[dict[str, Any]]:
     return [json.loads((folder / f"answers-{rank}.json").read_text()) for rank in (0, 1)]
+
+
+def test_no_thread_outlives_the_group(two: Path) -> None:
+    """One that does may abort its process as Python ends."""
+    assert [each["threads left"] for each in answers(two)] == [[], []]
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd", "muon"])

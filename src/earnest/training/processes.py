@@ -33,6 +33,10 @@ def joined() -> Iterator[None]:
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield
         return
+    # its functions take the world's group for a default as it is when they are first imported, which an optimiser may do
+    # in mid-training: the group would outlive its destruction, and gloo's threads abort the process as Python ends
+    import torch.distributed.nn.functional  # noqa: F401
+
     backend = "gloo"
     if torch.cuda.is_available():
         backend = "cpu:gloo,cuda:nccl"

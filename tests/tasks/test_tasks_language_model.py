@@ -105,7 +105,7 @@ def test_it_learns_a_rule_and_goes_on_with_it() -> None:
     network = Transformer(VOCABULARY, VOCABULARY, width=64, depth=2, heads=4, max_length=16, dropout=0.0)
     question = LanguageModelling()
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=600)  # a steady rate ends in a spike at times
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=600)  # else it may end in a spike
     for _ in range(600):
         loss = question.loss(network, batch(64), Step())
         optimiser.zero_grad()

@@ -33,9 +33,9 @@ def joined() -> Iterator[None]:
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ or dist.is_initialized():
         yield
         return
-    # its functions take the world's group for a default as it is when they are first imported, which an optimiser may do
-    # in mid-training: the group would outlive its destruction, and gloo's threads abort the process as Python ends
-    import torch.distributed.nn.functional  # noqa: F401
+    # Its functions' defaults hold the world's group as it is when they are first imported, which an optimiser may do in
+    # mid-training: the group would outlive its destruction, and gloo's threads abort the process as Python ends.
+    import torch.distributed.nn.functional
 
     backend = "gloo"
     if torch.cuda.is_available():

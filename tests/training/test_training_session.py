@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from earnest.core.errors import Interrupted
-from earnest.core.progress import Screen
+from earnest.core.progress import Bar, Screen
 from earnest.core.recipe import Recipe
 from earnest.core.run import Run, WallClock
-from earnest.core.words import Batch, Source, Step
+from earnest.core.words import Batch, Source, Stage, Step
 from earnest.data.batches import ArrayBatches
 from earnest.tasks.classification import Classification
 from earnest.training import checkpoints as storing
@@ -130,6 +131,33 @@ def test_the_log_tells_the_epochs_and_the_checkpoints(run: Run) -> None:
     assert next(run.events("step"))["loss"] > 0
     files = sorted(path.name for path in (run.path / "checkpoints" / "net").iterdir())
     assert files == ["best.safetensors", "step-000000024.safetensors", "step-000000027.safetensors"]
+
+
+def test_progress_is_of_all_stages(run: Run) -> None:
+    """The bar neither starts again with a stage nor ends before the last, and says which one it is at."""
+    shares: list[float] = []
+    notes: list[str] = []
+
+    class Three(Classification):
+        def stages(self, model: nn.Module, recipe: Recipe) -> list[Stage]:
+            return [Stage("first", 1), Stage("second", 1), Stage("last", 2)]
+
+    class Seen(Listening):
+        @contextmanager
+        def bar(self, title: str, total: float | None, *, resumed: bool = False) -> Iterator[Bar]:
+            yield lambda done, note="": (shares.append(done), notes.append(note))[0]
+
+    state = fresh()
+    state.task = Three(2)
+    session.train_in_run(run, state, rows(), None, RECIPE, name="net", clock=WallClock(), screen=Seen())
+    assert shares == sorted(shares)
+    assert [sum(note.startswith(f"{name}, epoch") for note in notes) for name in ("first", "second", "last")] == [
+        ROWS // BATCH + 1,
+        ROWS // BATCH + 1,
+        2 * (ROWS // BATCH + 1),
+    ]
+    assert shares[ROWS // BATCH] == 0.25
+    assert shares[-1] == 1.0
 
 
 def test_the_best_epochs_averaged_weights_are_shipped(run: Run) -> None:

@@ -32,15 +32,18 @@ class Screen:
         self.console.print(message, markup=False)
 
     @contextmanager
-    def bar(self, title: str, total: float | None) -> Iterator[Bar]:
-        """A line that shows how far `title` has come and how long it will take."""
+    def bar(self, title: str, total: float | None, *, resumed: bool = False) -> Iterator[Bar]:
+        """A line that shows how far `title` has come and how long it will take.
+
+        Where it is `resumed`, what it is first told to have done was done before.
+        """
         if self.quiet:
             yield lambda done, note="": None
         elif self.console.is_terminal:
             with _live(self.console, title, total) as bar:
                 yield bar
         else:
-            yield _plain(self.say, title, total)
+            yield _plain(self.say, title, total, resumed)
 
 
 @contextmanager
@@ -61,21 +64,21 @@ def _live(console: Console, title: str, total: float | None) -> Iterator[Bar]:
         yield show
 
 
-def _plain(say: Callable[[str], None], title: str, total: float | None) -> Bar:
+def _plain(say: Callable[[str], None], title: str, total: float | None, resumed: bool) -> Bar:
     """A line every 15 seconds, for logs and pipes."""
     started = last = time.monotonic()
+    before = None if resumed else 0.0
 
     def show(done: float, note: str = "") -> None:
-        nonlocal last
+        nonlocal last, before
         moment = time.monotonic()
+        before = done if before is None else before
         if moment - last < PLAIN_EVERY_SECONDS:
             return
         last = moment
-        share = (
-            f" {done / total:4.0%}, {duration((moment - started) * (total - done) / done)} left"
-            if total and done
-            else ""
-        )
+        share = f" {done / total:4.0%}" if total else ""
+        if total and done > before:
+            share += f", {duration((moment - started) * (total - done) / (done - before))} left"
         say(f"{title}:{share} {note}".rstrip())
 
     return show

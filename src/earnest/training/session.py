@@ -11,7 +11,7 @@ from earnest.core.errors import Interrupted, RunError
 from earnest.core.progress import Screen
 from earnest.core.recipe import Recipe
 from earnest.core.run import Run
-from earnest.core.words import Clock, Source
+from earnest.core.words import Clock, Source, Stage
 from earnest.training import processes
 from earnest.training.checkpoints import Checkpoints
 from earnest.training.loop import Event, train
@@ -51,12 +51,13 @@ def train_in_run(
             _take_best(state, checkpoints, screen)
             return
     keeper = _Keeper(run, state, checkpoints, name, screen)
-    with interrupts.waiting() as interrupted, screen.bar(name, 1.0) as bar:
+    stages = state.task.stages(state.model, recipe)
+    with interrupts.waiting() as interrupted, screen.bar(name, 1.0, resumed=saved is not None) as bar:
         if saved is None:
             keeper.save()
         for event in train(state, source, validation, recipe, clock=clock):
             keeper.log(event)
-            bar(event.step.progress, _note(event, state))
+            bar(_done(event, state, stages), _note(event, state, stages))
             if event.improved:
                 keeper.save_best()
             if event.kind == "step" and event.number % state.plan.checkpoint_every_steps == 0:
@@ -141,8 +142,15 @@ def _take_best(state: TrainState, checkpoints: Checkpoints, screen: Screen) -> N
     state.average = {}
 
 
-def _note(event: Event, state: TrainState) -> str:
-    parts = [f"epoch {event.step.epoch + 1}"]
+def _done(event: Event, state: TrainState, stages: list[Stage]) -> float:
+    """The share of all stages that is behind, by their epochs."""
+    at, lengths = state.position.stage, [stage.epochs for stage in stages]
+    return (sum(lengths[:at]) + event.step.progress * sum(lengths[at : at + 1])) / sum(lengths)
+
+
+def _note(event: Event, state: TrainState, stages: list[Stage]) -> str:
+    parts = [event.step.stage] if len(stages) > 1 else []
+    parts.append(f"epoch {event.step.epoch + 1}")
     if "loss" in state.latest:
         parts.append(f"loss {state.means().get('loss', state.latest['loss']):.3f}")
     if state.best is not None:

@@ -1,12 +1,12 @@
 """Fashion-MNIST: the default generator and DCGAN, as long as each other, judged by one classifier's features.
 
-    python benchmarks/gan_fashion.py                     # 45 minutes each; nothing else should run meanwhile
+    python benchmarks/gan_fashion.py                     # 45 minutes; nothing else should run meanwhile
     python benchmarks/gan_fashion.py --minutes 2 --models dcgan
 
-Each is one run of the command line on the official training part, of which 2,000 pictures choose the epoch; both make
-pictures of all classes in turn. 10,000 of each are laid beside the 10,000 test pictures, in the features of a
-classifier that is trained here on the training part. The curve is each run's own, by the classifier that its run
-trained. Floor: 10,000 training pictures.
+They train at the same time, each on a core of its own. Each is one run of the command line on the official training
+part, of which 2,000 pictures choose the epoch; both make pictures of all classes in turn. 10,000 of each are laid
+beside the 10,000 test pictures, in the features of a classifier that is trained here on the training part. The curve
+is each run's own, by the classifier that its run trained. Floor: 10,000 training pictures.
 """
 
 from __future__ import annotations
@@ -52,9 +52,11 @@ def main() -> None:
     told: dict[str, Any] = {"training pictures": {"figures": figures(judge, real, x[: options.num])}}
     seen = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for model in options.models:
-            run = (options.runs or Path(scratch)) / model
-            told[model] = {**fit(model, run, options.minutes, options.seed)}
+        runs = {model: (options.runs or Path(scratch)) / model for model in options.models}
+        commands = [command(model, run, options.minutes, options.seed) for model, run in runs.items()]
+        seconds = side_by_side(commands)
+        for (model, run), took in zip(runs.items(), seconds, strict=True):
+            told[model] = {"seconds": took, **told_by(model, run)}
             made = earnest.generate_pictures(run, num=options.num, seed=SEED)
             seen[model] = judge.see(made)
             told[model]["figures"] = figures(judge, real, made)
@@ -74,17 +76,38 @@ def main() -> None:
     )
 
 
-def fit(model: str, run: Path, minutes: float, seed: int) -> dict[str, Any]:
-    """One run of the command line: how long it took, how large it was, its curve."""
-    command = [sys.executable, "-m", "earnest.cli", "fit", str(DATA), "--task", "generate", "--model", model]
-    command += ["--minutes", str(minutes), "--seed", str(seed), "--out", str(run)]
+def command(model: str, run: Path, minutes: float, seed: int) -> list[str]:
+    """One run of the command line."""
+    fit = [sys.executable, "-m", "earnest.cli", "fit", str(DATA), "--task", "generate", "--model", model]
+    return [*fit, "--minutes", str(minutes), "--seed", str(seed), "--out", str(run)]
+
+
+def side_by_side(commands: list[list[str]]) -> list[float]:
+    """Run them at the same time, each on a core of its own; how many seconds each took."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(commands) > len(cores):
+        raise SystemExit(f"{len(commands)} models need as many cores, and here are {len(cores)}; name fewer.")
     started = time.monotonic()
-    subprocess.run(command, check=True)
+    running = {}
+    for line, core in zip(commands, cores, strict=False):
+        process = subprocess.Popen(line, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        os.sched_setaffinity(process.pid, {core})
+        running[process.pid] = process
+    seconds = {}
+    while len(seconds) < len(running):
+        pid, status = os.wait()
+        seconds[pid] = round(time.monotonic() - started, 1)
+        if status:
+            raise SystemExit(f"{' '.join(map(str, running[pid].args))} failed.")
+    return [seconds[pid] for pid in running]
+
+
+def told_by(model: str, run: Path) -> dict[str, Any]:
+    """How large a run's network is, how it trained, its curve."""
     evaluation, facts = (json.loads((run / name).read_text()) for name in ("evaluation.json", "run.json"))
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     epochs = [line for line in lines if line["event"] == "epoch" and line["training"].startswith(model)]
     return {
-        "seconds": round(time.monotonic() - started, 1),
         "parameters": facts["plan"]["trainings"][model]["parameters"],
         "steps": max((line["step"] for line in epochs), default=0),
         "collapses": evaluation["collapses"],

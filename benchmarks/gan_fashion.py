@@ -4,7 +4,7 @@
     python benchmarks/gan_fashion.py --minutes 2 --models dcgan
 
 They train at the same time, each on a core of its own. Each is one run of the command line on the official training
-part, of which 2,000 pictures choose the epoch; both make pictures of all classes in turn. 10,000 of each are laid
+part, of which 1,714 pictures choose the epoch; both make pictures of all classes in turn. 10,000 of each are laid
 beside the 10,000 test pictures, in the features of a classifier that is trained here on the training part. The curve
 is each run's own, by the classifier that its run trained. Floor: 10,000 training pictures.
 """
@@ -98,6 +98,8 @@ def side_by_side(commands: list[list[str]]) -> list[float]:
         pid, status = os.wait()
         seconds[pid] = round(time.monotonic() - started, 1)
         if status:
+            for process in running.values():
+                process.kill()
             raise SystemExit(f"{' '.join(map(str, running[pid].args))} failed.")
     return [seconds[pid] for pid in running]
 

@@ -10,7 +10,7 @@ Three losses, of scores D(x) that are logits:
                  (arXiv:1406.2661), whose gradient fades where the critic is sure.
 
 With a gradient penalty, gamma / 2 times the squared length of the critic's gradient is added at real (R1: Mescheder et
-al., arXiv:1801.04406) and at made pictures (R2), on every batch or, for as many times as much, on every so-manieth
+al., arXiv:1801.04406) and at made pictures (R2), on every batch or, at n times the weight, on every n-th
 (Karras et al., arXiv:1912.04958, appendix B). What the critic sees may be augmented, real and made alike and with
 gradients through it, so that a small data set lasts longer (Zhao et al., arXiv:2006.10738).
 """
